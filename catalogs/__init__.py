@@ -1,0 +1,1 @@
+"""The ready-made catalogs: YAML files, found with ``importlib.resources``."""

@@ -1,0 +1,127 @@
+"""NeuroVault's brain maps as intake catalog entries and lazy xarray cubes.
+
+The package's front door. Names are imported when first asked for (PEP 562), so
+that ``import intake_neurovault``, and ``import intake`` with the plugin
+installed, stay quick.
+"""
+
+import sys
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from intake_neurovault.arguments import search
+    from intake_neurovault.demo import run_demo
+    from intake_neurovault.driver import NeuroVaultSource
+    from intake_neurovault.errors import (
+        AnswerError,
+        ArgumentError,
+        CorruptFileError,
+        EmptyResultError,
+        Failure,
+        FilterError,
+        GeometryError,
+        GridError,
+        MissingError,
+        NeuroVaultError,
+        NeuroVaultWarning,
+        OfflineError,
+        PrivateError,
+        ServerError,
+        StoreError,
+        UnknownArgumentError,
+        UnreachableError,
+    )
+    from intake_neurovault.filesystem import (
+        NeuroVaultCacheFileSystem,
+        NeuroVaultFileSystem,
+    )
+    from intake_neurovault.grid import GRIDS, Grid
+    from intake_neurovault.nifti import Reader
+    from intake_neurovault.query import Query
+    from intake_neurovault.records import Collection, Image
+    from intake_neurovault.result import SearchResult
+    from intake_neurovault.vault import Vault
+
+__version__ = version("intake-neurovault")
+
+_HOMES = {
+    "arguments": ("search",),
+    "demo": ("run_demo",),
+    "driver": ("NeuroVaultSource",),
+    "errors": (
+        "AnswerError",
+        "ArgumentError",
+        "CorruptFileError",
+        "EmptyResultError",
+        "Failure",
+        "FilterError",
+        "GeometryError",
+        "GridError",
+        "MissingError",
+        "NeuroVaultError",
+        "NeuroVaultWarning",
+        "OfflineError",
+        "PrivateError",
+        "ServerError",
+        "StoreError",
+        "UnknownArgumentError",
+        "UnreachableError",
+    ),
+    "filesystem": ("NeuroVaultCacheFileSystem", "NeuroVaultFileSystem"),
+    "grid": ("GRIDS", "Grid"),
+    "nifti": ("Reader",),
+    "query": ("Query",),
+    "records": ("Collection", "Image"),
+    "result": ("SearchResult",),
+    "vault": ("Vault",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "GRIDS",
+    "AnswerError",
+    "ArgumentError",
+    "Collection",
+    "CorruptFileError",
+    "EmptyResultError",
+    "Failure",
+    "FilterError",
+    "GeometryError",
+    "Grid",
+    "GridError",
+    "Image",
+    "MissingError",
+    "NeuroVaultCacheFileSystem",
+    "NeuroVaultError",
+    "NeuroVaultFileSystem",
+    "NeuroVaultSource",
+    "NeuroVaultWarning",
+    "OfflineError",
+    "PrivateError",
+    "Query",
+    "Reader",
+    "SearchResult",
+    "ServerError",
+    "StoreError",
+    "UnknownArgumentError",
+    "UnreachableError",
+    "Vault",
+    "__version__",
+    "run_demo",
+    "search",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg, name=name, obj=sys.modules[__name__])
+    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
