@@ -1,0 +1,393 @@
+"""The image files of the store, and the memory of which of them are whole.
+
+A file is read to its end when it is used for the first time, whoever brought it;
+its size and time of last change tell from then on whether it is still that file.
+The memory is a receipt for each image, kept beside nilearn's tree, or in the memory
+of the process where the store cannot be written.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import time
+import uuid
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from intake_neurovault import atomic, layout
+from intake_neurovault.errors import (
+    AnswerError,
+    CorruptFileError,
+    NeuroVaultWarning,
+    StoreError,
+)
+from intake_neurovault.integrity import check_file, compress_file
+from intake_neurovault.ledger import Ledger, read_note
+from intake_neurovault.records import Image, ImageFile
+from intake_neurovault.sidecars import read_image
+
+logger = logging.getLogger(__name__)
+
+_UNSAVED: dict[Path, Entry] = {}
+_WARNED: set[Path] = set()
+
+# NOTE: identities hold no host, so any will do to read the path out of a record.
+_ANY_SERVER = "https://neurovault.org"
+_FILE_KEYS = ("image_id", "collection_id", "path", "file_size", "modify_date", "host")
+
+
+class Receipt(Protocol):
+    """What a download says about the file that it wrote."""
+
+    @property
+    def served_size(self) -> int:
+        """Bytes as served."""
+
+    @property
+    def stored_size(self) -> int:
+        """Bytes as written."""
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal SHA-256 of the bytes as written."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of one verified file.
+
+    Examples
+    --------
+    >>> here = Path.cwd().stat()
+    >>> Entry(here.st_size, here.st_mtime_ns, sha256="").holds_for(here)
+    True
+    """
+
+    size: int
+    """Bytes of the file as stored."""
+    mtime_ns: int
+    """Its time of last change, in nanoseconds."""
+    sha256: str
+    """Hexadecimal SHA-256 of the bytes as stored."""
+    file: ImageFile | None = None
+    """Which file of the server it is; None if nothing tells."""
+    served_size: int | None = None
+    """Bytes as served; None for files that others brought."""
+    added: float | None = None
+    """When it was downloaded (Unix time); None for files that others brought."""
+
+    def holds_for(self, found: os.stat_result) -> bool:
+        """Tell whether the file is still the one that was verified.
+
+        Parameters
+        ----------
+        found : os.stat_result
+            The state of the file now.
+
+        Returns
+        -------
+        bool
+            Whether size and time of last change are the same.
+        """
+        return (self.size, self.mtime_ns) == (found.st_size, found.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class Shelf(Ledger):
+    """The image files of one store.
+
+    Examples
+    --------
+    >>> shelf = Shelf(Path("/no/such/store"))
+    >>> file = ImageFile(3, 12, "/media/images/12/t.nii.gz", 1024, "2024-05-01")
+    >>> shelf.place(file).as_posix(), shelf.local_path(file)
+    ('/no/such/store/collection_12/image_3.nii.gz', None)
+    """
+
+    read_only: bool = False
+    """Whether nilearn's files are never touched; ours beside them may be."""
+
+    def local_path(self, file: ImageFile) -> Path | None:
+        """Give the local file of an image, verified.
+
+        Whether the server has changed it since is for `is_current` to say.
+
+        Parameters
+        ----------
+        file : ImageFile
+            The file.
+
+        Returns
+        -------
+        pathlib.Path or None
+            None if it is not there, or damaged. A damaged one is moved to the
+            quarantine, and one that was stored without its gzip is gzipped, unless
+            the store is `read_only`.
+
+        Warns
+        -----
+        NeuroVaultWarning
+            If the file is damaged, or if the outcome cannot be kept for the next
+            process.
+        """
+        place = self.place(file)
+        while (found := _stat(place)) is not None:
+            entry = self._entry(file)
+            if entry is not None and entry.holds_for(found):
+                return place
+            try:
+                verified = self._verify(file, place)
+            except OSError as error:
+                if _same(found, _stat(place)):
+                    self._set_aside(place, error)
+                    return None
+                continue
+            self.remember(file, self._identified(file, verified, entry))
+            return place
+        return None
+
+    def is_current(self, file: ImageFile) -> bool:
+        """Tell whether the local file holds the bytes that the server has now.
+
+        Parameters
+        ----------
+        file : ImageFile
+            The file as the server describes it now.
+
+        Returns
+        -------
+        bool
+            Whether image, path, size and date of change are those of the local
+            file, by its receipt or else by the record beside it.
+        """
+        if _stat(self.place(file)) is None:
+            return False
+        entry = self._valid_entry(file)
+        known = (entry and entry.file) or self._recorded(file)
+        return known is not None and file.same_bytes_as(known)
+
+    def added(self, file: ImageFile) -> float | None:
+        """Tell when the local file was downloaded.
+
+        Parameters
+        ----------
+        file : ImageFile
+            The file.
+
+        Returns
+        -------
+        float or None
+            Unix time; None if it is not there or others brought it.
+        """
+        entry = self._valid_entry(file)
+        return entry.added if entry else None
+
+    def place(self, file: ImageFile) -> Path:
+        """Tell where the local file of an image is, or would be.
+
+        Parameters
+        ----------
+        file : ImageFile
+            The file.
+
+        Returns
+        -------
+        pathlib.Path
+            Absolute; nothing need be there.
+        """
+        return self.root / layout.image_path(file.collection_id, file.image_id)
+
+    def remember(self, file: ImageFile, entry: Entry) -> None:
+        """Keep what is known of a verified file.
+
+        Parameters
+        ----------
+        file : ImageFile
+            The file.
+        entry : Entry
+            What is known.
+
+        Warns
+        -----
+        NeuroVaultWarning
+            If it cannot be written; once for each store. The process then remembers.
+        """
+        path = layout.receipt_path(file.collection_id, file.image_id)
+        try:
+            self.save_note(path, _entry_to_json(entry))
+            _UNSAVED.pop(self.place(file), None)
+        except StoreError as error:
+            _UNSAVED[self.place(file)] = entry
+            if self.root not in _WARNED:
+                _WARNED.add(self.root)
+                msg = (
+                    f"{error} Until then each process verifies the files of this "
+                    "store anew."
+                )
+                warnings.warn(msg, NeuroVaultWarning, stacklevel=3)
+
+    def _entry(self, file: ImageFile) -> Entry | None:
+        kept = _UNSAVED.get(self.place(file))
+        if kept is not None:
+            return kept
+        path = layout.receipt_path(file.collection_id, file.image_id)
+        return _read_entry(self.root / path)
+
+    def _valid_entry(self, file: ImageFile) -> Entry | None:
+        found = _stat(self.place(file))
+        entry = self._entry(file) if found else None
+        return entry if entry and found and entry.holds_for(found) else None
+
+    def _verify(self, file: ImageFile, place: Path) -> Entry:
+        found = place.stat()
+        facts = check_file(place, label=_label(file))
+        if not facts.gzipped and not self.read_only and _gzip_in_place(place):
+            return self._verify(file, place)
+        return Entry(facts.size, found.st_mtime_ns, facts.sha256)
+
+    def _identified(
+        self, file: ImageFile, verified: Entry, before: Entry | None
+    ) -> Entry:
+        """Tell which file of the server the verified bytes are."""
+        if before is not None and before.sha256 == verified.sha256:
+            return replace(before, size=verified.size, mtime_ns=verified.mtime_ns)
+        return replace(verified, file=self._recorded(file))
+
+    def _recorded(self, file: ImageFile) -> ImageFile | None:
+        try:
+            raw = read_image(self.root, file.collection_id, file.image_id)
+            return Image.from_json(raw, base_url=_ANY_SERVER).file
+        except (FileNotFoundError, CorruptFileError, AnswerError) as error:
+            logger.info("Nothing tells which file %s is: %s", self.place(file), error)
+            return None
+
+    def _set_aside(self, place: Path, error: OSError) -> None:
+        what = (
+            str(error) if isinstance(error, CorruptFileError) else f"{place}: {error}"
+        )
+        if self.read_only:
+            then = "run once without mode='offline' to have it downloaded again"
+        elif isinstance(error, CorruptFileError) and (aside := self._quarantine(place)):
+            then = f"it was moved to {aside}, fetch the image to download it again"
+        else:
+            then = (
+                "it cannot be moved, pass data_dir= with a folder that can be written"
+            )
+        msg = f"{what}. The local file {place} is passed over: {then}."
+        warnings.warn(msg, NeuroVaultWarning, stacklevel=3)
+
+    def _quarantine(self, place: Path) -> Path | None:
+        folder = self.root / layout.OURS / "quarantine" / place.parent.name
+        aside = folder / f"{uuid.uuid4().hex}-{place.name}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return place.replace(aside)
+        except OSError as error:
+            logger.warning("%s cannot be moved to %s: %s", place, aside, error)
+            return None
+
+
+def as_added(file: ImageFile, receipt: Receipt, found: os.stat_result) -> Entry:
+    """Describe a file that was just downloaded.
+
+    Parameters
+    ----------
+    file : ImageFile
+        Which file it is.
+    receipt : Receipt
+        What the download says.
+    found : os.stat_result
+        What the disk says.
+
+    Returns
+    -------
+    Entry
+        What is known of it.
+
+    Raises
+    ------
+    CorruptFileError
+        If the two disagree.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> here = Path.cwd().stat()
+    >>> file = ImageFile(3, 12, "/media/images/12/t.nii.gz", 1024, "2024-05-01")
+    >>> says = SimpleNamespace(stored_size=here.st_size, served_size=1024, sha256="")
+    >>> as_added(file, says, here).file == file
+    True
+    """
+    if found.st_size != receipt.stored_size:
+        msg = (
+            f"{_label(file)}: {found.st_size:,} of {receipt.stored_size:,} bytes "
+            "reached the disk; try again, or pass another data_dir=."
+        )
+        raise CorruptFileError(msg)
+    return Entry(
+        size=found.st_size,
+        mtime_ns=found.st_mtime_ns,
+        sha256=receipt.sha256,
+        file=file,
+        served_size=receipt.served_size,
+        added=time.time(),
+    )
+
+
+def _label(file: ImageFile) -> str:
+    return f"image {file.image_id} (collection {file.collection_id})"
+
+
+def _stat(place: Path) -> os.stat_result | None:
+    try:
+        found = place.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        logger.warning("%s cannot be looked at: %s", place, error)
+        return None
+    return found if stat.S_ISREG(found.st_mode) else None
+
+
+def _same(one: os.stat_result, other: os.stat_result | None) -> bool:
+    return other is not None and (one.st_ino, one.st_size, one.st_mtime_ns) == (
+        other.st_ino,
+        other.st_size,
+        other.st_mtime_ns,
+    )
+
+
+def _gzip_in_place(place: Path) -> bool:
+    # NOTE: nilearn stores a `.nii` under a name that ends in `.nii.gz`, where no
+    # tool can open it.
+    try:
+        with atomic.temporary(place) as part:
+            compress_file(place, part)
+            part.replace(place)
+    except OSError as error:
+        logger.warning("%s cannot be gzipped: %s", place, error)
+        return False
+    return True
+
+
+def _entry_to_json(entry: Entry) -> dict[str, Any]:
+    content = {name: getattr(entry, name) for name in Entry.__annotations__}
+    if entry.file is not None:
+        content["file"] = {name: getattr(entry.file, name) for name in _FILE_KEYS}
+    return content
+
+
+def _read_entry(path: Path) -> Entry | None:
+    content = read_note(path)
+    if content is None:
+        return None
+    try:
+        file = content.pop("file")
+        return Entry(**content, file=None if file is None else ImageFile(**file))
+    except (KeyError, TypeError) as error:
+        logger.warning("Passed over: %s is not a receipt (%r).", path, error)
+        return None
