@@ -1,0 +1,374 @@
+"""What NeuroVault's server knows and holds: records, lists, and verified files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
+
+from intake_neurovault.diagnosis import about_collection, about_image, name_of
+from intake_neurovault.endpoint import (
+    parse_hosts,
+    parse_retries,
+    parse_server,
+    parse_timeout,
+)
+from intake_neurovault.errors import AnswerError, PrivateError
+from intake_neurovault.paging import Listing, Page, collect
+from intake_neurovault.records import CollectionRef, ImageFile, Token
+from intake_neurovault.resource import Resource, host_of, without_token
+from intake_neurovault.retry import Policy, Trouble
+from intake_neurovault.transfer import Progress, Receipt, fetch_file, label_of
+from intake_neurovault.transport import get_json
+
+__all__ = ["NEUROVAULT", "Client", "Listing", "Receipt"]
+
+T = TypeVar("T")
+
+NEUROVAULT = "https://neurovault.org"
+"""The public server."""
+
+# NOTE: the list of collections is unordered, and moves whenever one is edited; a
+# further pass with other pages finds what slipped through the first.
+_COLLECTION_PAGES = (200, 1000, 500)
+_IMAGE_PAGES = (200, 200)
+
+
+@dataclass(frozen=True)
+class Client:
+    """One server, and how hard to try.
+
+    Plain values only: connections are kept by the module that makes requests, one
+    pool for each server and process, so a client may be copied to any worker.
+
+    Examples
+    --------
+    >>> Client("https://neurovault.org", timeout=10).retries
+    4
+    """
+
+    url: str = NEUROVAULT
+    """Address of the server, without a slash at its end."""
+    timeout: float = 30.0
+    """Seconds to wait for a connection, and for each piece of an answer."""
+    retries: int = 4
+    """How often a failed request is made again."""
+    trusted_hosts: tuple[str, ...] = ()
+    """Hosts besides the server's own from which files are accepted."""
+    backoff: float = 0.5
+    """Seconds before a request is made again; doubled each time."""
+
+    @classmethod
+    def parse(
+        cls,
+        *,
+        url: str | None = None,
+        timeout: float | str = 30,
+        retries: int | str = 4,
+        trusted_hosts: str | Iterable[str] = (),
+    ) -> Client:
+        """Build a client from what a user may write; nothing is requested.
+
+        Parameters
+        ----------
+        url : str, optional
+            Address of the server, with or without ``/api``; the environment
+            variable ``INTAKE_NEUROVAULT_URL``, then the public server, if absent.
+        timeout : float
+            Seconds, positive.
+        retries : int
+            How often a failed request is made again; 0 for never.
+        trusted_hosts : str or iterable of str
+            Hosts, such as ``"files.lab.org"``, from which files are accepted.
+
+        Returns
+        -------
+        Client
+            The client.
+
+        Raises
+        ------
+        ArgumentError
+            If a value is not what its argument takes.
+
+        Examples
+        --------
+        >>> Client.parse(url="https://neurovault.org/api/").url
+        'https://neurovault.org'
+        """
+        address = url or os.environ.get("INTAKE_NEUROVAULT_URL") or NEUROVAULT
+        return cls(
+            parse_server(address),
+            parse_timeout(timeout),
+            parse_retries(retries),
+            parse_hosts(trusted_hosts),
+        )
+
+    def collections(self) -> Listing:
+        """List all public collections.
+
+        Returns
+        -------
+        Listing
+            Their records, ascending by id, and what could not be had.
+
+        Raises
+        ------
+        ServerError
+            If nothing could be had.
+        """
+        resource = self._resource("/api/collections/", "The list of collections")
+        return _delivered(self._listing(resource, _COLLECTION_PAGES, None))
+
+    def collection(self, ref: CollectionRef) -> dict[str, Any]:
+        """Give the record of one collection.
+
+        Parameters
+        ----------
+        ref : int or Token
+            Its id, or the token of a private one.
+
+        Returns
+        -------
+        dict
+            The record as served; that of a private collection holds its token.
+
+        Raises
+        ------
+        MissingError, PrivateError, ServerError
+            If it cannot be had; an id that is an image's is told as such.
+        """
+        resource = self._resource(f"/api/collections/{_key(ref)}/", name_of(ref))
+        number = None if isinstance(ref, Token) else ref
+        outcome = self._record(resource, number)
+        return self._given(outcome, ref)
+
+    def images(self, ref: CollectionRef) -> Listing:
+        """List the images of one collection.
+
+        Parameters
+        ----------
+        ref : int or Token
+            Its id, or the token of a private one.
+
+        Returns
+        -------
+        Listing
+            Their records, ascending by id, and what could not be had; those of a
+            private collection hold its token.
+
+        Raises
+        ------
+        MissingError, PrivateError, ServerError
+            If nothing could be had; an id that is an image's is told as such.
+        """
+        path = f"/api/collections/{_key(ref)}/images/"
+        resource = self._resource(path, f"{name_of(ref)}, list of images")
+        number = None if isinstance(ref, Token) else ref
+        outcome = self._listing(resource, _IMAGE_PAGES, number)
+        return self._given(outcome, ref)
+
+    def image(self, image_id: int, token: Token | None = None) -> dict[str, Any]:
+        """Give the record of one image.
+
+        Parameters
+        ----------
+        image_id : int
+            Its id.
+        token : Token, optional
+            The token of its collection, if that is private.
+
+        Returns
+        -------
+        dict
+            The record as served; that of a private image holds the token.
+
+        Raises
+        ------
+        MissingError, ServerError
+            If it cannot be had; an id that is a collection's is told as such.
+        """
+        key = f"{_key(token)}-{image_id}" if token else f"{image_id}"
+        resource = self._resource(f"/api/images/{key}/", f"Image {image_id}")
+        outcome = self._record(resource, image_id)
+        if isinstance(outcome, Trouble):
+            raise about_image(
+                outcome,
+                self.url,
+                image_id,
+                token=token,
+                is_collection=lambda: self._exists(f"/api/collections/{image_id}/"),
+            )
+        return outcome
+
+    def download(
+        self, file: ImageFile, target: Path, progress: Progress | None = None
+    ) -> Receipt:
+        """Fetch one file, whole and checked, as ``.nii.gz``.
+
+        Parameters
+        ----------
+        file : ImageFile
+            What to fetch.
+        target : Path
+            A temporary file beside the final one; may exist. After a failure it is
+            left in any state. A second file, the same name with ``.new`` behind
+            it, may stand beside it for a while.
+        progress : callable, optional
+            Called with the bytes of every piece received; with a negative number
+            when an attempt was in vain and the bytes will come again.
+
+        Returns
+        -------
+        Receipt
+            What was written.
+
+        Raises
+        ------
+        MissingError, PrivateError, ServerError
+            If the server does not give it.
+        CorruptFileError
+            If what it gives is damaged, not NIfTI, or not of the recorded size.
+        StoreError
+            If it cannot be written.
+        """
+        label = label_of(file)
+        trusted = {host_of(host) for host in self.trusted_hosts}
+        if file.host is not None and host_of(file.host) not in trusted:
+            host = urlsplit(file.host).netloc
+            msg = (
+                f"{label}: its file is on another host, {host}; if you trust that, "
+                f"pass trusted_hosts=({host!r},)."
+            )
+            raise AnswerError(msg)
+        url, shown = self.file_url(file), self.file_url(file, shown=True)
+        resource = Resource(url, shown, label, self.trusted_hosts)
+        return _delivered(
+            fetch_file(resource, self._policy, file, target=target, progress=progress)
+        )
+
+    def json(self, url: str, timeout: float | None = None) -> object:
+        """Give what any address answers in JSON.
+
+        Parameters
+        ----------
+        url : str
+            The whole address, on any server.
+        timeout : float, optional
+            Seconds, in place of the client's own.
+
+        Returns
+        -------
+        object
+            What the JSON says.
+
+        Raises
+        ------
+        MissingError, PrivateError, ServerError
+            If there is none.
+        """
+        shown = without_token(url)
+        resource = Resource(url, shown, "Request", self.trusted_hosts)
+        waits = self.timeout if timeout is None else timeout
+        return _delivered(get_json(resource, replace(self._policy, timeout=waits)))
+
+    def file_url(self, file: ImageFile, *, shown: bool = False) -> str:
+        """Give the address of a file.
+
+        Parameters
+        ----------
+        file : ImageFile
+            The file.
+        shown : bool
+            Whether it is to be shown: then a private collection's number stands
+            where its token belongs.
+
+        Returns
+        -------
+        str
+            The address; without `shown` it is a secret if there is a token.
+
+        Raises
+        ------
+        ArgumentError
+            If the token is in an environment variable that is not set.
+
+        Examples
+        --------
+        >>> file = ImageFile(3, 1, "/media/images/1/t.nii.gz", None, None)
+        >>> Client("https://neurovault.org").file_url(file)
+        'https://neurovault.org/media/images/1/t.nii.gz'
+        """
+        if file.host is not None:
+            return f"{file.host}{file.path}"
+        path = file.path
+        if file.token is not None and not shown:
+            number = f"/{file.collection_id}/"
+            path = path.replace(number, f"/{file.token.reveal()}/", 1)
+        return f"{self.url}{path}"
+
+    @property
+    def _policy(self) -> Policy:
+        return Policy(self.timeout, self.retries + 1, self.backoff)
+
+    def _resource(self, path: str, what: str) -> Resource:
+        url = f"{self.url}{path}"
+        return Resource(url, without_token(url), what, self.trusted_hosts)
+
+    def _record(
+        self, resource: Resource, number: int | None
+    ) -> dict[str, Any] | Trouble:
+        answer = get_json(resource, self._policy)
+        if isinstance(answer, Trouble):
+            return answer
+        found = answer.get("id") if isinstance(answer, dict) else None
+        if type(found) is int and number in (None, found):
+            return cast("dict[str, Any]", answer)
+        msg = (
+            f"{resource.what}: {resource.shown} answered JSON that is not its record; "
+            "check url=."
+        )
+        return Trouble(AnswerError(msg))
+
+    def _listing(
+        self, resource: Resource, sizes: Sequence[int], number: int | None
+    ) -> Listing | Trouble:
+        def ask(offset: int, limit: int, policy: Policy) -> Page | Trouble:
+            query = f"?limit={limit}&offset={offset}"
+            url, shown = f"{resource.url}{query}", f"{resource.shown}{query}"
+            page = replace(resource, url=url, shown=shown)
+            answer = get_json(page, policy)
+            return answer if isinstance(answer, Trouble) else Page.parse(answer, page)
+
+        shown = resource.shown
+        return collect(
+            ask, self._policy, sizes=sizes, shown=shown, collection_id=number
+        )
+
+    def _given(self, outcome: T | Trouble, ref: CollectionRef) -> T:
+        if not isinstance(outcome, Trouble):
+            return outcome
+        path = f"/api/images/{ref}/"
+        raise about_collection(
+            outcome, self.url, ref, is_image=lambda: self._exists(path)
+        )
+
+    def _exists(self, path: str) -> bool:
+        once = replace(self._policy, attempts=1)
+        answer = get_json(self._resource(path, "Request"), once)
+        if isinstance(answer, Trouble):
+            return isinstance(answer.error, PrivateError)
+        return isinstance(answer, dict) and "id" in answer
+
+
+def _delivered(outcome: T | Trouble) -> T:
+    if isinstance(outcome, Trouble):
+        raise outcome.error
+    return outcome
+
+
+def _key(ref: CollectionRef) -> str:
+    return ref.reveal() if isinstance(ref, Token) else f"{ref}"

@@ -1,0 +1,265 @@
+"""One file on its way here: received, checked, and left as one whole ``.nii.gz``."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import unquote
+
+from intake_neurovault.errors import (
+    CorruptFileError,
+    MissingError,
+    NeuroVaultError,
+    PrivateError,
+    StoreError,
+)
+from intake_neurovault.integrity import MAX_BYTES, check_file, compress_file
+from intake_neurovault.records import ImageFile
+from intake_neurovault.resource import Resource
+from intake_neurovault.retry import Policy, Trouble, persist
+from intake_neurovault.transport import Body, receive
+
+Progress = Callable[[int], None]
+"""Called with the bytes of every piece; negative when an attempt was in vain."""
+
+_GZIP = b"\x1f\x8b"
+_SLACK = 2**20
+_BLOCK = 2**20
+# NOTE: what the server's own pattern of file addresses leaves out: letters beyond
+# ASCII, three signs, and folders but those of NIDM packs.
+_SERVED = re.compile(r"/media/images/[^/]+/(?:[^/]+\.nidm/)?[^/?;:]+")
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a download brought."""
+
+    served_size: int
+    """Bytes of the file as the server holds it."""
+    stored_size: int
+    """Bytes of the file as it was written."""
+    sha256: str
+    """Hexadecimal SHA-256 of the file as it was written."""
+    attempts: int
+    """How many requests it took."""
+
+
+def label_of(file: ImageFile) -> str:
+    """Name a file for a message.
+
+    Parameters
+    ----------
+    file : ImageFile
+        The file.
+
+    Returns
+    -------
+    str
+        Its image and collection.
+
+    Examples
+    --------
+    >>> label_of(ImageFile(3, 1, "/media/images/1/t.nii.gz", None, None))
+    'Image 3 (collection 1)'
+    """
+    return f"Image {file.image_id} (collection {file.collection_id})"
+
+
+def fetch_file(
+    resource: Resource,
+    policy: Policy,
+    file: ImageFile,
+    *,
+    target: Path,
+    progress: Progress | None = None,
+) -> Receipt | Trouble:
+    """Receive a file until it is whole, or no sense in asking again.
+
+    Parameters
+    ----------
+    resource : Resource
+        Where it is.
+    policy : Policy
+        How often to ask, and how long to wait.
+    file : ImageFile
+        What its record says of it.
+    target : Path
+        Where to write it; may exist, and is left in any state after a failure.
+    progress : callable, optional
+        Called with the bytes of every piece; with a negative number when an
+        attempt was in vain.
+
+    Returns
+    -------
+    Receipt or Trouble
+        What was written, or why there is nothing.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be written.
+
+    Notes
+    -----
+    The bytes are kept as they are served when they are a gzipped NIfTI file, also
+    where a header says that the gzip belongs to the journey. If the record's size
+    shows that a proxy compressed the file, that is undone. A plain file is gzipped,
+    always to the same bytes, so that the name ``.nii.gz`` is true.
+    """
+    transfer = _Transfer(resource, policy, file, target, progress or _ignore)
+    try:
+        outcome = persist(transfer.attempt, policy)
+    except NeuroVaultError:
+        raise
+    except OSError as error:
+        msg = (
+            f"{label_of(file)} cannot be written to {target.parent} "
+            f"({error.strerror}); choose another data_dir=, or make room."
+        )
+        raise StoreError(msg) from error
+    if isinstance(outcome, Trouble):
+        return _explained(outcome, resource, file)
+    return outcome
+
+
+@dataclass
+class _Transfer:
+    """The attempts at one file."""
+
+    resource: Resource
+    policy: Policy
+    file: ImageFile
+    target: Path
+    progress: Progress
+    received: int = 0
+    seen: tuple[bytes, ...] = ()
+
+    def attempt(self, number: int) -> Receipt | Trouble:
+        self.received = 0
+        outcome = self._receive(number)
+        if isinstance(outcome, Trouble) and self.received:
+            self.progress(-self.received)
+        return outcome
+
+    def _receive(self, number: int) -> Receipt | Trouble:
+        encoding = receive(
+            self.resource, self.policy, self._write, limit=MAX_BYTES, raw=True
+        )
+        if isinstance(encoding, Trouble):
+            return encoding
+        try:
+            return self._settle(encoding, number)
+        except CorruptFileError as error:
+            # NOTE: the same bytes twice, as many as the record says, are what the
+            # server has; fewer may still be an accident on the way.
+            whole = self.received == self.file.file_size
+            repeated = whole and self.seen[-1] in self.seen[:-1]
+            return Trouble(error, "final" if repeated else "passing")
+
+    def _write(self, body: Body) -> str | Trouble:
+        size = self.file.file_size
+        most = size + size // 10 + _SLACK if size else MAX_BYTES
+        digest = hashlib.sha256()
+        with self.target.open("wb") as sink:
+            for chunk in body.chunks:
+                sink.write(chunk)
+                digest.update(chunk)
+                self.received += len(chunk)
+                self.progress(len(chunk))
+                if self.received > most:
+                    return Trouble(self._contradiction(f"more than {most:,}"))
+        self.seen = (*self.seen, digest.digest())
+        return body.encoding
+
+    def _settle(self, encoding: str, number: int) -> Receipt | Trouble:
+        label = label_of(self.file)
+        if encoding in ("gzip", "x-gzip") and self._wrapped():
+            _replace(self.target, lambda new: _unwrap(self.target, new, label))
+        facts = check_file(self.target, label=label)
+        served = facts.size
+        if self.file.file_size and served != self.file.file_size:
+            again = self.seen[-1] not in self.seen[:-1]
+            error = self._contradiction(f"{served:,}")
+            return Trouble(error, "passing" if again else "final")
+        if not facts.gzipped:
+            _replace(self.target, lambda new: compress_file(self.target, new))
+            facts = check_file(self.target, label=label)
+        return Receipt(served, facts.size, facts.sha256, number)
+
+    def _wrapped(self) -> bool:
+        """Whether a proxy compressed what was to be sent as it is."""
+        if self.file.file_size:
+            return self.received != self.file.file_size
+        try:
+            with gzip.open(self.target) as inner:
+                return inner.read(len(_GZIP)) == _GZIP
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            return False
+
+    def _contradiction(self, sent: str) -> CorruptFileError:
+        return CorruptFileError(
+            f"{label_of(self.file)}: the server sent {sent} bytes where the record "
+            f"says {self.file.file_size:,}; the file was probably replaced after it "
+            "was listed, so search again with metadata_ttl=0."
+        )
+
+
+def _ignore(_size: int) -> None:
+    """Show no progress."""
+
+
+def _replace(target: Path, make: Callable[[Path], None]) -> None:
+    fresh = target.with_name(f"{target.name}.new")
+    try:
+        make(fresh)
+        fresh.replace(target)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _unwrap(source: Path, target: Path, label: str) -> None:
+    written = 0
+    try:
+        with gzip.open(source) as inner, target.open("wb") as sink:
+            while written <= MAX_BYTES and (block := inner.read(_BLOCK)):
+                written += sink.write(block)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        msg = f"{label}: the gzip encoding of the answer is damaged ({error})"
+        raise CorruptFileError(msg) from error
+
+
+def _explained(trouble: Trouble, resource: Resource, file: ImageFile) -> Trouble:
+    label = label_of(file)
+    error: NeuroVaultError
+    if isinstance(trouble.error, PrivateError):
+        error = PrivateError(
+            f"{label} is in a private collection: pass its token as "
+            "collection_ids=['env:NAME'], where the environment variable NAME holds "
+            "its eight letters."
+        )
+    elif isinstance(trouble.error, MissingError):
+        error = MissingError(f"{label}: {_why_missing(resource, file)}")
+    else:
+        return trouble
+    error.attempts = trouble.error.attempts
+    return replace(trouble, error=error)
+
+
+def _why_missing(resource: Resource, file: ImageFile) -> str:
+    if file.file_size == 0:
+        return "the server has lost its file, which the record says has 0 bytes."
+    path = unquote(file.path)
+    if not (path.isascii() and _SERVED.fullmatch(path)):
+        return (
+            f"the server does not serve {resource.shown}, as happens with names that "
+            "have a folder, one of the signs ?;: or letters beyond ASCII."
+        )
+    return (
+        f"there is no file at {resource.shown}; it was probably replaced after it "
+        "was listed, so search again with metadata_ttl=0."
+    )

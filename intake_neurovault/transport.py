@@ -1,0 +1,349 @@
+"""One request, and how often it is made: sessions, repetitions, plain errors.
+
+The only module that knows requests and urllib3. Nothing foreign leaves it: what
+goes wrong comes back as a :class:`Trouble`, a value that holds one of this
+package's errors and says what may help. Values rather than exceptions, because
+an exception raised while another one is handled keeps it as its context, and
+the texts of requests and urllib3 hold the address, which may hold the token of
+a private collection.
+"""
+
+from __future__ import annotations
+
+import http
+import http.cookiejar
+import importlib.metadata
+import json
+import logging
+import os
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from intake_neurovault.errors import (
+    AnswerError,
+    MissingError,
+    PrivateError,
+    ServerError,
+    UnreachableError,
+)
+from intake_neurovault.resource import Resource, without_token
+from intake_neurovault.retry import Kind, Policy, Trouble, persist, retry_after
+
+T = TypeVar("T")
+
+JSON_LIMIT = 256 * 2**20
+"""Most bytes of a JSON answer, decompressed; NeuroVault's largest page has 2 MB."""
+
+_HOPS = 5
+_CHUNK = 2**16
+_POOL = 16
+_SLOWEST = 1000.0  # bytes per second, below which a body counts as stalled
+_GRACE = 4.0  # timeouts that a body may take before its speed is looked at
+_SESSIONS: dict[tuple[int, str], requests.Session] = {}
+
+
+@dataclass(frozen=True)
+class Body:
+    """The body of a good answer, while it comes in."""
+
+    chunks: Iterator[bytes]
+    """Its pieces."""
+    encoding: str
+    """The header ``Content-Encoding`` in lower case; empty if there is none."""
+
+
+class _StalledError(Exception):
+    """A body that comes in too slowly to be waited for."""
+
+
+class _OversizeError(Exception):
+    """A body that is longer than it may be."""
+
+
+class _TokenFilter(logging.Filter):
+    """Takes the tokens of private collections out of urllib3's debug messages."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                without_token(value) if isinstance(value, str) else value
+                for value in record.args
+            )
+        return True
+
+
+_FILTER = _TokenFilter()
+
+
+def session(url: str) -> requests.Session:
+    """Give the session that this process uses for the server of an address.
+
+    Connections are kept open in it and shared by all threads. It remembers no
+    cookies. Sessions live in the module, so that values which ask for one stay
+    plain and picklable; a forked process makes its own.
+
+    Parameters
+    ----------
+    url : str
+        Any address on the server.
+
+    Returns
+    -------
+    requests.Session
+        The same one for each address on one server.
+
+    Examples
+    --------
+    >>> session("https://a.org/api/") is session("https://a.org/media/")
+    True
+    """
+    parts = urlsplit(url)
+    key = (os.getpid(), f"{parts.scheme}://{parts.netloc}")
+    # NOTE: no lock, since one held by another thread during a fork would never be
+    # released in the child; `setdefault` is atomic, and a session too many unused.
+    return _SESSIONS.get(key) or _SESSIONS.setdefault(key, _new_session())
+
+
+def get_json(resource: Resource, policy: Policy) -> object | Trouble:
+    """Ask for JSON until there is some, or no sense in asking again.
+
+    Parameters
+    ----------
+    resource : Resource
+        What to ask for.
+    policy : Policy
+        How often, and how long to wait.
+
+    Returns
+    -------
+    object or Trouble
+        What the JSON says, or why there is none.
+    """
+
+    def parse(body: Body) -> object | Trouble:
+        return _parsed(b"".join(body.chunks), resource)
+
+    def once(_number: int) -> object | Trouble:
+        return receive(resource, policy, parse, limit=JSON_LIMIT)
+
+    return persist(once, policy)
+
+
+def receive(
+    resource: Resource,
+    policy: Policy,
+    consume: Callable[[Body], T | Trouble],
+    *,
+    limit: int,
+    raw: bool = False,
+) -> T | Trouble:
+    """Make one request, and hand the body of a good answer on.
+
+    Parameters
+    ----------
+    resource : Resource
+        What to ask for.
+    policy : Policy
+        How long to wait.
+    consume : callable
+        Takes the body while it comes in.
+    limit : int
+        Most bytes that the body may have.
+    raw : bool
+        Whether the bytes are wanted as they are sent, and the server asked not
+        to compress them for the journey.
+
+    Returns
+    -------
+    object or Trouble
+        What `consume` gave, or why there is no body.
+    """
+    headers = {"Accept": "*/*", "Accept-Encoding": "identity"} if raw else {}
+    response = _open(resource, policy, headers)
+    if isinstance(response, Trouble):
+        return response
+    problem: Exception
+    with closing(response):
+        refusal = _refusal(response, resource)
+        if refusal is not None:
+            return refusal
+        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        chunks = _chunks(response, policy.timeout, limit, raw)
+        try:
+            return consume(Body(chunks, encoding))
+        except (urllib3.exceptions.HTTPError, _StalledError, _OversizeError) as error:
+            problem = error
+    return _translated(problem, resource, policy)
+
+
+def _parsed(text: bytes, resource: Resource) -> object | Trouble:
+    try:
+        value: object = json.loads(text)
+    except (ValueError, RecursionError):
+        got = "a web page" if text.lstrip()[:1] == b"<" else "something else"
+    else:
+        return value
+    msg = (
+        f"{resource.what}: {resource.shown} answered {got} where JSON was expected; "
+        "it may be under maintenance, or url= is not a NeuroVault server."
+    )
+    return Trouble(AnswerError(msg), "passing")
+
+
+def _new_session() -> requests.Session:
+    try:
+        version = importlib.metadata.version("intake-neurovault")
+    except importlib.metadata.PackageNotFoundError:
+        version = "unknown"
+    fresh = requests.Session()
+    fresh.headers.update(
+        {
+            "User-Agent": f"intake-neurovault/{version}",
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+            "Accept-Language": "en",
+        }
+    )
+    fresh.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=()))
+    adapter = HTTPAdapter(pool_maxsize=_POOL, max_retries=0)
+    fresh.mount("https://", adapter)
+    fresh.mount("http://", adapter)
+    logging.getLogger("urllib3.connectionpool").addFilter(_FILTER)
+    return fresh
+
+
+def _open(
+    resource: Resource, policy: Policy, headers: dict[str, str]
+) -> requests.Response | Trouble:
+    url = resource.url
+    for _ in range(_HOPS + 1):
+        try:
+            response = session(url).get(
+                url,
+                headers=headers,
+                timeout=policy.timeout,
+                stream=True,
+                allow_redirects=False,
+            )
+            following = response.next
+        # NOTE: ValueError is how requests fails on a redirection to nonsense.
+        except (requests.RequestException, ValueError) as error:
+            problem = error
+            break
+        if following is None:
+            return response
+        response.close()
+        url = following.url or ""
+        if not resource.may_lead_to(url):
+            return _astray(resource, url)
+    else:
+        msg = f"{resource.what}: {resource.shown} redirects endlessly; check url=."
+        return Trouble(AnswerError(msg))
+    return _translated(problem, resource, policy)
+
+
+def _astray(resource: Resource, url: str) -> Trouble:
+    host = urlsplit(url).netloc
+    msg = (
+        f"{resource.what}: {resource.shown} redirects to another host; if you trust "
+        f"it, pass trusted_hosts=({host!r},)."
+    )
+    return Trouble(AnswerError(msg))
+
+
+def _refusal(response: requests.Response, resource: Resource) -> Trouble | None:
+    status = response.status_code
+    if status == http.HTTPStatus.OK:
+        return None
+    try:
+        phrase = f"{status} ({http.HTTPStatus(status).phrase})"
+    except ValueError:
+        phrase = f"{status}"
+    where = f"{resource.what}: {resource.shown}"
+    if status == http.HTTPStatus.FORBIDDEN:
+        return Trouble(PrivateError(f"{where} is not for everybody."))
+    if status in (http.HTTPStatus.NOT_FOUND, http.HTTPStatus.GONE):
+        return Trouble(MissingError(f"{where} does not exist."))
+    wait = retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
+    error = ServerError(f"{where} answered {phrase}.")
+    if status in (http.HTTPStatus.TOO_MANY_REQUESTS, 503):
+        return Trouble(error, "passing", wait)
+    if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Trouble(error, "broken", wait)
+    return Trouble(error)
+
+
+def _chunks(
+    response: requests.Response, timeout: float, limit: int, raw: bool
+) -> Iterator[bytes]:
+    received = 0
+    start = time.monotonic()
+    while chunk := response.raw.read1(_CHUNK, decode_content=not raw):
+        received += len(chunk)
+        if received > limit:
+            raise _OversizeError
+        # NOTE: the timeout of a socket is for one read; a server that sends a byte
+        # now and then would hold a worker for days.
+        if time.monotonic() - start > _GRACE * timeout + received / _SLOWEST:
+            raise _StalledError
+        yield chunk
+
+
+def _translated(error: Exception, resource: Resource, policy: Policy) -> Trouble:
+    where = f"{resource.what}: {resource.shown}"
+    kind: Kind = "passing"
+    kept: ServerError
+    if isinstance(error, requests.ConnectTimeout):
+        kept = UnreachableError(f"{where} gave no connection {_later(policy)}")
+    elif isinstance(
+        error,
+        (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError, _StalledError),
+    ):
+        kind = "slow"
+        kept = UnreachableError(f"{where} gave no answer {_later(policy)}")
+    elif isinstance(error, _OversizeError):
+        kind = "final"
+        kept = AnswerError(f"{where} sends more than it should; check url=.")
+    elif isinstance(error, urllib3.exceptions.DecodeError):
+        kept = AnswerError(f"{where} sent a body that cannot be decompressed.")
+    elif isinstance(error, ValueError):
+        kind = "final"
+        kept = AnswerError(f"{where} leads to an address that is none; check url=.")
+    elif any(isinstance(e, ssl.SSLCertVerificationError) for e in _chain(error)):
+        kind = "final"
+        kept = UnreachableError(
+            f"{where} shows a certificate that cannot be verified; name the file of "
+            "your institution's certificates in REQUESTS_CA_BUNDLE."
+        )
+    else:
+        kept = UnreachableError(f"{where} cannot be reached: {_words(error)}.")
+    kept.__cause__ = None if resource.secret else error
+    return Trouble(kept, kind)
+
+
+def _later(policy: Policy) -> str:
+    return f"within {policy.timeout:g} s; pass a larger timeout=, or try again later."
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _words(error: Exception) -> str:
+    # NOTE: only what the operating system says; requests' own text holds the URL.
+    texts = (e.strerror for e in _chain(error) if isinstance(e, OSError))
+    proxy = any(isinstance(e, requests.exceptions.ProxyError) for e in _chain(error))
+    found = next((text for text in texts if text), "the connection was cut")
+    return f"{'the proxy failed, ' if proxy else ''}{found.lower()}"
