@@ -1,0 +1,337 @@
+"""What stands beside the voxels: metadata as typed columns, axes, attributes.
+
+All of it in types that netCDF and zarr both give back as they were.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intake_neurovault.grid import Grid
+from intake_neurovault.nifti import Geometry, Reader
+from intake_neurovault.records import IMAGE_FIELDS, Collection, Image, Kind
+
+__all__ = [
+    "NIFTI",
+    "Column",
+    "axis_columns",
+    "dataset_attrs",
+    "image_columns",
+    "map_attrs",
+    "nifti_attrs",
+]
+
+NIFTI = "nifti"
+"""Name of the scalar coordinate whose attributes are the NIfTI header's facts."""
+
+_BOOLEAN_CODES = "1 = true, 0 = false, NaN = not said"
+_FIRST_NS, _LAST_NS = datetime(1678, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
+_LARGEST_INT = 2**63
+_DIMENSIONLESS = frozenset(
+    {
+        "T map",
+        "Z map",
+        "F map",
+        "Chi squared map",
+        "P map (given null hypothesis)",
+        '1-P map ("inverted" probability)',
+        "ROI/mask",
+        "parcellation",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One field of all images."""
+
+    values: NDArray[Any]
+    """1-D, one entry for each image or voxel."""
+    attrs: Mapping[str, str] = field(default_factory=dict)
+    """What it means."""
+
+
+def axis_columns(grid: Grid) -> dict[str, Column]:
+    """Give the coordinates along the three voxel axes of a grid.
+
+    Parameters
+    ----------
+    grid : Grid
+        Any grid.
+
+    Returns
+    -------
+    dict of str to Column
+        ``x``, ``y`` and ``z`` in millimetres, float64, if the grid is aligned with
+        the axes of space. Otherwise ``i``, ``j`` and ``k``, the voxel indices,
+        since no millimetre along one axis would be true; their other name keeps
+        code that means millimetres from running on them.
+
+    Examples
+    --------
+    >>> from intake_neurovault.grid import GRIDS
+    >>> axes = axis_columns(GRIDS["mni152-3mm"])
+    >>> axes["x"].values[:2], axes["x"].attrs["units"]
+    (array([-90., -87.]), 'mm')
+    """
+    if not grid.axis_aligned:
+        return {
+            name: Column(
+                np.arange(size, dtype=np.float64),
+                {"units": "1", "long_name": f"voxel index along array axis {axis}"},
+            )
+            for axis, (name, size) in enumerate(zip("ijk", grid.shape, strict=True))
+        }
+    return {
+        name: Column(
+            values,
+            {
+                "units": "mm",
+                "axis": name.upper(),
+                "standard_name": f"{name}_coordinate",
+                "long_name": _DIRECTIONS[name],
+            },
+        )
+        for name, values in grid.coords().items()
+    }
+
+
+def nifti_attrs(geometry: Geometry, space: str) -> dict[str, Any]:
+    """Give the attributes from which a NIfTI header can be made again.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        The grid, and what the header says of it.
+    space : str
+        The template space.
+
+    Returns
+    -------
+    dict
+        ``affine`` as a flat list of 16 floats, row by row (netCDF holds no nested
+        lists), ``sform_code``, ``qform_code``, ``xyzt_units``, ``description`` and
+        ``space``.
+    """
+    return {
+        "affine": list(geometry.grid.affine),
+        "sform_code": geometry.sform_code,
+        "qform_code": geometry.qform_code,
+        "xyzt_units": geometry.xyzt_units,
+        "description": geometry.description,
+        "space": space,
+        "long_name": "affine of the voxel axes, and other facts of the NIfTI header",
+    }
+
+
+def map_attrs(images: Sequence[Image], reader: Reader) -> dict[str, Any]:
+    """Say what the values of the voxels are, and how they came about.
+
+    Parameters
+    ----------
+    images : sequence of Image
+        The images.
+    reader : Reader
+        How they are read.
+
+    Returns
+    -------
+    dict
+        ``long_name`` is the type of the maps if they have one in common, and
+        ``units`` is ``"1"`` if that is a number without unit; ``interpolation`` is
+        ``"none"`` on native grids; ``nan`` and ``fill_value`` are the reader's.
+    """
+    kinds = {each.metadata.get("map_type") for each in images}
+    kind = kinds.pop() if len(kinds) == 1 else None
+    attrs = {
+        "long_name": kind or "statistical brain map",
+        "grid_mapping": NIFTI,
+        "interpolation": "none" if reader.grid is None else reader.interpolation,
+        "nan": reader.nan,
+        "fill_value": reader.fill_value,
+    }
+    return {**attrs, "units": "1"} if kind in _DIMENSIONLESS else attrs
+
+
+def dataset_attrs(
+    images: Sequence[Image],
+    collections: Mapping[int, Collection],
+    *,
+    url: str,
+    query: str,
+) -> dict[str, str]:
+    """Say where maps come from, and whom to cite.
+
+    Parameters
+    ----------
+    images : sequence of Image
+        The images.
+    collections : mapping of int to Collection
+        Collections by id.
+    url : str
+        The server.
+    query : str
+        What was searched, as JSON.
+
+    Returns
+    -------
+    dict of str to str
+        ``citation_dois`` are the DOIs of the collections, separated by blanks,
+        which no DOI contains; ``references`` is the paper on NeuroVault.
+    """
+    owners = (collections.get(each.collection_id) for each in images)
+    dois = dict.fromkeys(o.doi for o in owners if o is not None and o.doi)
+    return {
+        "title": "Statistical maps of the brain from NeuroVault",
+        "source": url,
+        "query": query,
+        "license": "CC0-1.0",
+        "citation_dois": " ".join(dois),
+        "references": "https://doi.org/10.3389/fninf.2015.00008",
+        "intake_neurovault_version": version("intake-neurovault"),
+    }
+
+
+_DIRECTIONS = {
+    "x": "left to right",
+    "y": "posterior to anterior",
+    "z": "inferior to superior",
+}
+
+
+def image_columns(
+    images: Sequence[Image], collections: Mapping[int, Collection]
+) -> dict[str, Column]:
+    """Give the metadata of images as columns.
+
+    Parameters
+    ----------
+    images : sequence of Image
+        One entry of every column for each.
+    collections : mapping of int to Collection
+        Collections by id; one that is absent counts as one without name and DOI.
+
+    Returns
+    -------
+    dict of str to Column
+        The core fields but ``id``, in the order of the schema, then
+        ``collection_name`` and ``collection_doi``; fields that are null for all
+        images are left out. ``extra`` follows where an image has custom fields:
+        one JSON object for each image, since the type of a custom field changes
+        from image to image.
+
+    Notes
+    -----
+    The dtypes are those that both netCDF and zarr give back as they were:
+
+    ======= ==================== ======================================
+    kind    without nulls        with nulls
+    ======= ==================== ======================================
+    int     int64                float64, null is NaN
+    float   float64              float64, null is NaN
+    bool    bool                 float64: 1, 0, and NaN for null
+    text    object, of ``str``   null is ``""``, which no value ever is
+    date    datetime64[ns], UTC  null is NaT
+    ======= ==================== ======================================
+
+    Examples
+    --------
+    >>> raw = {"id": 3, "collection_id": 1, "map_type": "Z map", "age": None}
+    >>> image = Image.from_json(raw, base_url="https://neurovault.org")
+    >>> columns = image_columns([image], {})
+    >>> list(columns)
+    ['collection_id', 'map_type']
+    >>> columns["collection_id"].values
+    array([1])
+    """
+    records = [image.metadata for image in images]
+    fields = {
+        each.name: (each.kind, [record.get(each.name) for record in records])
+        for each in IMAGE_FIELDS
+        if each.name != "id"
+    }
+    owners = [collections.get(image.collection_id) for image in images]
+    names = [None if owner is None else owner.name for owner in owners]
+    dois = [None if owner is None else owner.doi for owner in owners]
+    fields |= {"collection_name": ("text", names), "collection_doi": ("text", dois)}
+    columns = {
+        name: Column(_WRITERS[kind](values), _attrs(name, kind, values))
+        for name, (kind, values) in fields.items()
+        if values.count(None) < len(values)
+    }
+    extra = [image.extra for image in images]
+    if any(extra):
+        texts = [json.dumps(each, sort_keys=True, default=str) for each in extra]
+        columns["extra"] = Column(_texts(texts), {"long_name": _LONG_NAMES["extra"]})
+    return columns
+
+
+_LONG_NAMES = {each.name: each.description for each in IMAGE_FIELDS} | {
+    "collection_name": "the collection's title",
+    "collection_doi": "DOI of the collection's paper",
+    "extra": "custom fields of the image, a JSON object",
+}
+
+
+def _attrs(name: str, kind: Kind, values: Sequence[Any]) -> dict[str, str]:
+    """Say what a column means."""
+    attrs = {"long_name": _LONG_NAMES[name]}
+    if kind == "date":
+        attrs["time_zone"] = "UTC"
+    if kind == "bool" and None in values:
+        attrs["comment"] = _BOOLEAN_CODES
+    return attrs
+
+
+def _floats(values: Sequence[Any]) -> NDArray[Any]:
+    return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+
+
+def _ints(values: Sequence[Any]) -> NDArray[Any]:
+    if all(v is not None and -_LARGEST_INT <= v < _LARGEST_INT for v in values):
+        return np.array(values, dtype=np.int64)
+    return _floats(values)
+
+
+def _bools(values: Sequence[Any]) -> NDArray[Any]:
+    return _floats(values) if None in values else np.array(values, dtype=np.bool_)
+
+
+def _texts(values: Sequence[Any]) -> NDArray[Any]:
+    # Fixed-width unicode would take four bytes for every letter of the longest
+    # description in every row, and has no place in the zarr 3 format.
+    return np.array(["" if v is None else v for v in values], dtype=object)
+
+
+def _dates(values: Sequence[Any]) -> NDArray[Any]:
+    moments = np.array([_moment(v) for v in values], dtype="datetime64[us]")
+    return moments.astype("datetime64[ns]")
+
+
+def _moment(value: str | None) -> datetime | None:
+    """Read an ISO date as naive UTC; None for none, or one that [ns] cannot hold."""
+    if value is None:
+        return None
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    if not _FIRST_NS <= moment < _LAST_NS:
+        return None
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+_WRITERS: Mapping[Kind, Callable[[Sequence[Any]], NDArray[Any]]] = {
+    "int": _ints,
+    "float": _floats,
+    "bool": _bools,
+    "text": _texts,
+    "date": _dates,
+}

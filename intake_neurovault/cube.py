@@ -1,0 +1,387 @@
+"""Records of images to lazy, labelled cubes: a Dataset, or a tree of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from intake_neurovault.coordinates import (
+    NIFTI,
+    axis_columns,
+    dataset_attrs,
+    image_columns,
+    map_attrs,
+    nifti_attrs,
+)
+from intake_neurovault.errors import ArgumentError, GeometryError
+from intake_neurovault.grid import Grid
+from intake_neurovault.nifti import Geometry, Reader, resolve_grid
+from intake_neurovault.placement import (
+    node_name,
+    place,
+    several_grids,
+    warn_of_other_spaces,
+    warn_of_unplaced,
+)
+from intake_neurovault.pool import ErrorPolicy
+from intake_neurovault.records import IMAGE_KINDS, Collection, Image
+from intake_neurovault.stack import MapStack, Opener, StackedMap
+
+__all__ = [
+    "Opener",
+    "Recipe",
+    "add_words",
+    "build",
+    "build_tree",
+    "parse_chunks",
+    "single",
+]
+
+Chunks = int | Literal["auto"]
+
+_CHUNK_BYTES = 64 * 2**20
+_CHUNK_MAPS = 16
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that makes a cube from records, but the records of the images."""
+
+    reader: Reader
+    """On which grid, and by which rules, maps are read."""
+    opener: Opener
+    """What makes files local, on the workers too."""
+    chunks: Chunks = "auto"
+    """Maps in a chunk; ``"auto"`` for about 64 MiB, 16 maps at most."""
+    collections: Mapping[int, Collection] = field(default_factory=dict, hash=False)
+    """The collections of the images, by id."""
+    query: str = "{}"
+    """What was searched, as JSON, for the attributes."""
+    url: str = "https://neurovault.org"
+    """Where, for the attributes."""
+    token: str = ""
+    """What tells this query from others in dask's names."""
+    errors: ErrorPolicy = "raise"
+    """What a file that cannot be decoded does; unless ``raise``, the map is NaN."""
+
+
+def parse_chunks(chunks: object) -> Chunks:
+    """Understand how many maps make a chunk.
+
+    Parameters
+    ----------
+    chunks : "auto" or int
+        A number of maps, at least 1; digits will do. ``"auto"`` aims at 64 MiB and
+        takes at most 16 maps.
+
+    Returns
+    -------
+    int or "auto"
+        The same, checked.
+
+    Raises
+    ------
+    ArgumentError
+        If it is neither.
+
+    Examples
+    --------
+    >>> parse_chunks("auto"), parse_chunks("8")
+    ('auto', 8)
+    """
+    if isinstance(chunks, str) and chunks.strip().lower() == "auto":
+        return "auto"
+    try:
+        number = 0 if isinstance(chunks, bool) else int(str(chunks))
+    except ValueError:
+        number = 0
+    if number < 1:
+        msg = (
+            f"chunks={chunks!r} must be 'auto' or the number of maps in a chunk, "
+            "at least 1."
+        )
+        raise ArgumentError(msg)
+    return number
+
+
+def build(
+    images: Sequence[Image],
+    recipe: Recipe,
+    *,
+    geometries: Sequence[Geometry | None] | None = None,
+) -> xr.Dataset:
+    """Make the cube of images that stand on one grid.
+
+    Parameters
+    ----------
+    images : sequence of Image
+        At least one; they become the rows in this order.
+    recipe : Recipe
+        How.
+    geometries : sequence of Geometry or None, optional
+        For ``grid=None``: where the voxels of each image lie; None for a file that
+        could not be had, whose map will be NaN.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``maps``, float32 and lazy, with the dimensions ``image``, ``x``, ``y`` and
+        ``z`` (``i``, ``j``, ``k`` on an oblique grid); metadata as coordinates on
+        ``image``; the scalar coordinate ``nifti`` with the affine. Choosing single
+        images, by label or by a condition, leaves the files of all others alone.
+
+    Raises
+    ------
+    GeometryError
+        For ``grid=None``, if the images lie on several grids, or no file could be
+        had.
+
+    Warns
+    -----
+    NeuroVaultWarning
+        If records name another template space or species than the others do.
+
+    Examples
+    --------
+    >>> raw = {"id": 3, "collection_id": 1, "map_type": "Z map"}
+    >>> image = Image.from_json(raw, base_url="https://neurovault.org")
+    >>> recipe = Recipe(Reader.parse(), opener=lambda files: [None for _ in files])
+    >>> build([image], recipe).maps.shape
+    (1, 61, 73, 61)
+    """
+    grid = resolve_grid(recipe.reader.grid)
+    groups = place(images, grid, geometries)
+    if len(groups) > 1:
+        raise GeometryError(several_grids(images, groups))
+    return _dataset(images, _on(grid, recipe), groups[0].geometry)
+
+
+def build_tree(
+    images: Sequence[Image],
+    recipe: Recipe,
+    *,
+    geometries: Sequence[Geometry | None] | None = None,
+) -> xr.DataTree:
+    """Make one cube for each grid that occurs.
+
+    Parameters
+    ----------
+    images : sequence of Image
+        At least one.
+    recipe : Recipe
+        How.
+    geometries : sequence of Geometry or None, optional
+        As for :func:`build`.
+
+    Returns
+    -------
+    xarray.DataTree
+        A node for each grid, in the order of its first image, named after the grid:
+        ``mni152_3mm`` for ``"mni152-3mm"``, ``grid_`` and eight digits of a digest
+        for one without a name.
+
+    Raises
+    ------
+    GeometryError
+        For ``grid=None``, if no file could be had.
+
+    Warns
+    -----
+    NeuroVaultWarning
+        As for :func:`build`; and if images are left out since their grid is not
+        known.
+    """
+    grid = resolve_grid(recipe.reader.grid)
+    groups = place(images, grid, geometries)
+    nodes = {
+        node_name(group.geometry.grid): _dataset(
+            [images[i] for i in group.rows], _on(grid, recipe), group.geometry
+        )
+        for group in groups
+    }
+    placed = {i for group in groups for i in group.rows}
+    warn_of_unplaced([each for i, each in enumerate(images) if i not in placed])
+    root = xr.Dataset(attrs=_attrs(images, recipe))
+    return xr.DataTree.from_dict({"/": root, **nodes})
+
+
+def single(dataset: xr.Dataset, image: Image) -> xr.DataArray:
+    """Load one map of a cube, with its metadata as attributes.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        What :func:`build` gives.
+    image : Image
+        One of its images.
+
+    Returns
+    -------
+    xarray.DataArray
+        ``(x, y, z)``. The attributes are those of ``maps`` and the core fields that
+        are not null, a boolean as 0 or 1; custom fields are in ``extra`` as a JSON
+        object.
+
+    Raises
+    ------
+    NeuroVaultError
+        If it cannot be read.
+    """
+    loaded = dataset["maps"].sel(image=image.id).load()
+    core = {
+        name: int(value) if isinstance(value, bool) else value
+        for name, value in image.metadata.items()
+        if name in IMAGE_KINDS and value is not None
+    }
+    extra = {"extra": json.dumps(image.extra, sort_keys=True)} if image.extra else {}
+    return loaded.assign_attrs({**core, **extra})
+
+
+def add_words(
+    dataset: xr.Dataset, weights: NDArray[np.float64], vocabulary: Sequence[str]
+) -> xr.Dataset:
+    """Put the weights of words beside the maps.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        What :func:`build` gives.
+    weights : ndarray of shape (n_images, n_words), float64
+        One row for each image of the cube.
+    vocabulary : sequence of str
+        The words.
+
+    Returns
+    -------
+    xarray.Dataset
+        The same with ``word_weights(image, word)``.
+    """
+    words = xr.Variable("word", np.array(vocabulary, dtype=object))
+    attrs = {"long_name": "Neurosynth's correlation of the map with the word"}
+    return dataset.assign_coords(word=words).assign(
+        word_weights=(("image", "word"), weights, attrs)
+    )
+
+
+class _MapArray(da.Array):
+    """A dask array of maps that forgets the maps which are not chosen.
+
+    Dask takes single rows out of a chunk after it has made the chunk. Here every
+    row is a file that may have to be downloaded, so choosing rows makes a new array
+    of these rows alone, to which the cuts made so far along the voxel axes are
+    applied again. All else dask does as with any array.
+    """
+
+    _stack: MapStack
+    _rows: int
+    _token: str
+    _cuts: tuple[tuple[Any, ...], ...]
+    _original: str
+
+    @classmethod
+    def of(cls, stack: MapStack, rows: int, token: str) -> _MapArray:
+        """Make the array, with so many maps in a chunk."""
+        digest = hashlib.sha256(f"{token}|{rows}|{stack.fingerprint}".encode())
+        plain = da.from_array(
+            stack,
+            chunks=(rows, *stack.grid.shape),
+            name=f"neurovault-{digest.hexdigest()[:32]}",
+            asarray=True,
+            lock=False,
+            meta=np.empty((0,) * stack.ndim, dtype=stack.dtype),
+        )
+        array = cls._around(plain)
+        array._stack, array._rows, array._token = stack, rows, token
+        array._cuts = ()
+        return array
+
+    @classmethod
+    def _around(cls, plain: da.Array) -> _MapArray:
+        array = cls(plain.dask, plain.name, plain.chunks, meta=plain._meta)
+        array._original = plain.name
+        return array
+
+    def __getitem__(self, index: Any) -> Any:
+        rows, *voxels = index if isinstance(index, tuple) else (index,)
+        # Assignment changes an array in place, after which it is no longer the stack.
+        if self.name != self._original:
+            return da.Array.__getitem__(self, index)
+        if isinstance(rows, int | np.integer) or (
+            isinstance(rows, list | np.ndarray) and len(rows)
+        ):
+            chosen = self._chosen(np.atleast_1d(rows))
+            if np.ndim(rows):
+                return chosen[:, *voxels]
+            return da.Array.__getitem__(chosen, (0, *voxels))
+        found = da.Array.__getitem__(self, index)
+        if isinstance(rows, slice) and rows == slice(None) and found is not self:
+            return self._cut(found, tuple(voxels))
+        return found
+
+    def _chosen(self, positions: NDArray[Any]) -> _MapArray:
+        chosen = _MapArray.of(self._stack.take(positions), self._rows, self._token)
+        for cut in self._cuts:
+            chosen = chosen[:, *cut]
+        return chosen
+
+    def _cut(self, found: da.Array, voxels: tuple[Any, ...]) -> _MapArray:
+        array = _MapArray._around(found)
+        array._stack, array._rows, array._token = self._stack, self._rows, self._token
+        array._cuts = (*self._cuts, voxels)
+        return array
+
+
+def _on(grid: Grid | None, recipe: Recipe) -> Recipe:
+    """Put numbers for a grid that a file names, so that workers need not have it."""
+    return replace(recipe, reader=replace(recipe.reader, grid=grid))
+
+
+def _dataset(images: Sequence[Image], recipe: Recipe, geometry: Geometry) -> xr.Dataset:
+    """Put voxels, axes and metadata together."""
+    warn_of_other_spaces(images, everywhere=recipe.reader.grid is not None)
+    stack = MapStack(
+        maps=tuple(map(StackedMap.of, images)),
+        grid=geometry.grid,
+        reader=recipe.reader,
+        opener=recipe.opener,
+        errors=recipe.errors,
+    )
+    rows = _rows(recipe.chunks, geometry.grid)
+    axes = axis_columns(geometry.grid)
+    columns = image_columns(images, recipe.collections)
+    spaces = {
+        each.metadata.get("target_template_image") or "unknown" for each in images
+    }
+    header = nifti_attrs(geometry, ", ".join(sorted(spaces)))
+    ids = np.array([each.id for each in images], dtype=np.int64)
+    coords = {
+        "image": ("image", ids, {"long_name": "number of the image on NeuroVault"}),
+        **{name: (name, axis.values, axis.attrs) for name, axis in axes.items()},
+        **{name: ("image", each.values, each.attrs) for name, each in columns.items()},
+        NIFTI: ((), np.int64(0), header),
+    }
+    array = _MapArray.of(stack, rows, recipe.token)
+    maps = (("image", *axes), array, map_attrs(images, recipe.reader))
+    return xr.Dataset({"maps": maps}, coords, _attrs(images, recipe))
+
+
+def _attrs(images: Sequence[Image], recipe: Recipe) -> dict[str, str]:
+    """Say where the maps come from, and whom to cite."""
+    given = {"url": recipe.url, "query": recipe.query}
+    return dataset_attrs(images, recipe.collections, **given)
+
+
+def _rows(chunks: Chunks, grid: Grid) -> int:
+    """Give the number of maps in a chunk."""
+    if chunks != "auto":
+        return chunks
+    size = int(np.prod(grid.shape)) * np.dtype(np.float32).itemsize
+    return max(1, min(_CHUNK_MAPS, _CHUNK_BYTES // size))

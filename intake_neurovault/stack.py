@@ -1,0 +1,239 @@
+"""Files on one grid as an array that reads what is indexed, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intake_neurovault.errors import (
+    GeometryError,
+    MissingError,
+    NeuroVaultError,
+    StoreError,
+)
+from intake_neurovault.grid import Grid
+from intake_neurovault.nifti import Reader
+from intake_neurovault.pool import ErrorPolicy
+from intake_neurovault.records import Image, ImageFile
+
+__all__ = ["MapStack", "Opener", "StackedMap"]
+
+Block = NDArray[np.float32]
+
+_log = logging.getLogger(__name__)
+
+
+class Opener(Protocol):
+    """What makes files local; it travels to the workers, so it must be picklable."""
+
+    def __call__(self, files: Sequence[ImageFile], /) -> Sequence[Path | None]:
+        """Give the local, verified file of each, downloading what is missing.
+
+        Parameters
+        ----------
+        files : sequence of ImageFile
+            The files of one block, which may be fetched several at a time.
+
+        Returns
+        -------
+        sequence of pathlib.Path or None
+            One for each file; None where it cannot be had and that is no error.
+
+        Raises
+        ------
+        NeuroVaultError
+            Where it is one, naming the image.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StackedMap:
+    """What a block needs to know of one map, without its metadata."""
+
+    image_id: int
+    """The image."""
+    label: str
+    """What messages call it."""
+    file: ImageFile | None
+    """Its file, or None when the record names none."""
+    discrete: bool
+    """Whether the values are labels, between which nothing lies."""
+
+    @classmethod
+    def of(cls, image: Image) -> StackedMap:
+        """Take it from a record.
+
+        Parameters
+        ----------
+        image : Image
+            The record.
+
+        Returns
+        -------
+        StackedMap
+            Its identity, file and kind.
+
+        Examples
+        --------
+        >>> raw = {"id": 3, "collection_id": 1, "image_type": "atlas"}
+        >>> StackedMap.of(Image.from_json(raw, base_url="https://neurovault.org"))
+        StackedMap(image_id=3, label='image 3 (collection 1)', file=None, discrete=True)
+        """
+        return cls(image.id, image.label, image.file, image.discrete)
+
+
+@dataclass(frozen=True)
+class MapStack:
+    """Maps on one grid, as an array of images by three voxel axes.
+
+    It has what :func:`dask.array.from_array` asks of an array. Indexing opens the
+    files of the images that are asked for, all in one call of the opener, and
+    decodes them one after the other, so that no more than the result and one map
+    are in memory.
+    """
+
+    maps: tuple[StackedMap, ...]
+    """The maps, in the order of the first axis."""
+    grid: Grid
+    """The grid on which they stand."""
+    reader: Reader
+    """How a file becomes an array on that grid."""
+    opener: Opener
+    """What makes files local."""
+    errors: ErrorPolicy = "raise"
+    """What a map that cannot be read does; unless ``raise``, it is all NaN."""
+
+    dtype: ClassVar[np.dtype[np.float32]] = np.dtype(np.float32)
+    """Of every value."""
+    ndim: ClassVar[int] = 4
+    """Images, and three voxel axes."""
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Number of images, and of voxels along the axes of the grid."""
+        return (len(self.maps), *self.grid.shape)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hexadecimal digest of all that decides about the values.
+
+        Equal for equal files read in the same way, in any process.
+        """
+        files = [
+            (
+                each.image_id,
+                each.discrete,
+                each.file
+                and (each.file.path, each.file.file_size, each.file.modify_date),
+            )
+            for each in self.maps
+        ]
+        reader = self.reader
+        rules = (reader.interpolation, reader.nan, str(reader.fill_value), self.errors)
+        grid = (self.grid.affine, self.grid.shape, reader.grid is None)
+        text = json.dumps([files, rules, grid])
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def take(self, positions: Sequence[int] | NDArray[Any]) -> MapStack:
+        """Choose some of the maps.
+
+        Parameters
+        ----------
+        positions : sequence or 1-D array
+            Positions on the first axis, or one boolean for each map.
+
+        Returns
+        -------
+        MapStack
+            The same with these maps only, in this order.
+        """
+        chosen = np.arange(len(self.maps))[np.asarray(positions)].tolist()
+        return replace(self, maps=tuple(self.maps[i] for i in chosen))
+
+    def __getitem__(self, key: Any) -> Block:
+        """Read a part, each axis indexed for itself.
+
+        Parameters
+        ----------
+        key : int, slice, 1-D int array, or a tuple of up to four of them
+            One index for each axis.
+
+        Returns
+        -------
+        ndarray of float32
+            The part; axes with an int are gone.
+        """
+        key = key if isinstance(key, tuple) else (key,)
+        key += (slice(None),) * (self.ndim - len(key))
+        rows = np.arange(len(self.maps))[key[0]]
+        block = self._read([self.maps[i] for i in np.atleast_1d(rows)], key[1:])
+        return block if rows.ndim else block[0]
+
+    def _read(self, maps: Sequence[StackedMap], voxels: tuple[Any, ...]) -> Block:
+        """Read some voxels of some maps; each map is cut before the next is read."""
+        paths = self._open(maps)
+        # An array without memory of its own tells what shape the cut leaves.
+        like = np.broadcast_to(np.float32(0), self.grid.shape)
+        shape = _orthogonal(like, voxels).shape
+        block = np.empty((len(maps), *shape), dtype=self.dtype)
+        for row, (each, path) in enumerate(zip(maps, paths, strict=True)):
+            data = None if path is None else self._decode(each, path)
+            block[row] = np.nan if data is None else _orthogonal(data, voxels)
+        return block
+
+    def _open(self, maps: Sequence[StackedMap]) -> list[Path | None]:
+        """Make the files local, in one call."""
+        for each in maps:
+            if each.file is None and self.errors == "raise":
+                msg = (
+                    f"{each.label} has no file on the server; leave it out, or pass "
+                    'errors="warn" to have NaN in its place'
+                )
+                raise MissingError(msg)
+        files = [each.file for each in maps if each.file is not None]
+        opened = iter(self.opener(files) if files else ())
+        return [None if each.file is None else next(opened) for each in maps]
+
+    def _decode(self, each: StackedMap, path: Path) -> Block | None:
+        """Read one map, or raise or log as the policy says."""
+        try:
+            data = self.reader(path, discrete=each.discrete, label=each.label)
+            self._check_shape(each, data)
+        except NeuroVaultError as error:
+            if self.errors == "raise":
+                raise
+            _log.warning("All of %s is NaN: %s", each.label, error)
+            return None
+        except OSError as error:
+            if self.errors == "raise":
+                msg = f"the stored file of {each.label} cannot be read: {error}"
+                raise StoreError(msg) from error
+            _log.warning("All of %s is NaN: %s", each.label, error)
+            return None
+        return data
+
+    def _check_shape(self, each: StackedMap, data: Block) -> None:
+        if data.shape != self.grid.shape:
+            size = "×".join(map(str, data.shape))
+            msg = (
+                f"the file of {each.label} now has {size} voxels instead of "
+                f"{self.grid.describe()}: it changed since its grid was read; "
+                "build the cube again"
+            )
+            raise GeometryError(msg)
+
+
+def _orthogonal(data: Block, key: tuple[Any, ...]) -> Block:
+    """Index each axis for itself, from the last so that the others keep their place."""
+    for axis in reversed(range(len(key))):
+        data = data[(slice(None),) * axis + (key[axis],)]
+    return data

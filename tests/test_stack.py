@@ -1,0 +1,266 @@
+"""The array that reads what is indexed."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import tracemalloc
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from maps import (
+    COARSE,
+    FLIPPED,
+    CountingOpener,
+    FolderOpener,
+    StrictOpener,
+    record,
+    values,
+    write,
+    write_values,
+)
+
+from intake_neurovault.errors import (
+    CorruptFileError,
+    GeometryError,
+    MissingError,
+    StoreError,
+)
+from intake_neurovault.nifti import Reader
+from intake_neurovault.records import Image
+from intake_neurovault.stack import MapStack, StackedMap
+
+NUMBERS = range(1, 6)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("maps")
+    write_values(path, NUMBERS)
+    return path
+
+
+def stack_of(
+    folder: Path, *images: Image, opener: Any = FolderOpener, **settings: Any
+) -> MapStack:
+    maps = tuple(StackedMap.of(image) for image in images)
+    usual = {"grid": COARSE, "reader": Reader(COARSE), "opener": opener(folder)}
+    return MapStack(maps, **{**usual, **settings})
+
+
+@pytest.fixture(scope="module")
+def stack(folder: Path) -> MapStack:
+    return stack_of(folder, *(record(n) for n in NUMBERS))
+
+
+@pytest.fixture(scope="module")
+def whole() -> Any:
+    return np.stack([values(n) for n in NUMBERS])
+
+
+def indices(size: int) -> st.SearchStrategy[Any]:
+    whole_numbers = st.integers(-size, size - 1)
+    return st.one_of(
+        whole_numbers, st.slices(size), st.lists(whole_numbers, min_size=1, max_size=4)
+    )
+
+
+@given(key=st.tuples(indices(5), indices(19), indices(22), indices(19)), data=st.data())
+def test_indexing_gives_what_numpy_gives_axis_by_axis(
+    key: tuple[Any, ...], data: st.DataObject, stack: MapStack, whole: Any
+) -> None:
+    key = key[: data.draw(st.integers(1, 4))]
+    expected = whole
+    for axis in reversed(range(len(key))):
+        rows = np.arange(whole.shape[axis])[key[axis]]
+        expected = np.take(expected, rows, axis=axis)
+    found = stack[key]
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_it_has_what_an_array_has(stack: MapStack) -> None:
+    assert (stack.shape, stack.ndim, stack.dtype) == ((5, 19, 22, 19), 4, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("key", "opened"),
+    [
+        (2, [[3]]),
+        (slice(1, 4), [[2, 3, 4]]),
+        ([4, 0], [[5, 1]]),
+        ((slice(None), 3, 4, 5), [[1, 2, 3, 4, 5]]),
+        (slice(0, 0), []),
+    ],
+)
+def test_one_call_opens_what_is_asked_for(
+    key: Any, opened: list[list[int]], folder: Path
+) -> None:
+    stack = stack_of(folder, *map(record, NUMBERS), opener=CountingOpener)
+    stack[key]
+    assert stack.opener == CountingOpener(folder)
+    assert stack.opener.calls == opened
+
+
+def test_memory_is_that_of_the_result_and_one_map(stack: MapStack) -> None:
+    one_map = values(1).nbytes
+    many = stack.take([0, 1, 2, 3, 4] * 20)
+    many[:, 0, 0, 0]
+    tracemalloc.start()
+    try:
+        many[:, 0, 0, 0]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * one_map
+
+
+def test_labels_are_read_as_labels(folder: Path) -> None:
+    labels = np.zeros(FLIPPED.shape, dtype="f4")
+    labels[4:12, 5:14, 4:12] = 7
+    write(folder, 20, labels, FLIPPED)
+    mask, statistic = record(20, map_type="ROI/mask"), record(20)
+    assert set(np.unique(stack_of(folder, mask)[0])) == {0, 7}
+    assert len(np.unique(stack_of(folder, statistic)[0])) > 100
+
+
+def test_what_the_opener_does_not_give_is_nan(folder: Path) -> None:
+    stack = stack_of(folder, record(1), record(99), record(2))
+    block = stack[:]
+    assert np.isnan(block[1]).all()
+    np.testing.assert_array_equal(block[2], values(2))
+
+
+def test_what_the_opener_raises_is_raised(folder: Path) -> None:
+    stack = stack_of(folder, record(1), record(99), opener=StrictOpener)
+    with pytest.raises(CorruptFileError, match="image 99 is truncated"):
+        stack[:]
+
+
+def broken(folder: Path, number: int) -> None:
+    write(folder, number, values(number))
+    path = folder / f"{number}.nii.gz"
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def four_dimensional(folder: Path, number: int) -> None:
+    write(folder, number, np.zeros((19, 22, 19, 3), dtype="f4"))
+
+
+def a_folder(folder: Path, number: int) -> None:
+    (folder / f"{number}.nii.gz").mkdir()
+
+
+def another_grid(folder: Path, number: int) -> None:
+    write_values(folder, [number], FLIPPED)
+
+
+FAULTS = [
+    (broken, CorruptFileError, r"image 9 \(collection 1\)"),
+    (four_dimensional, GeometryError, r"image 9 \(collection 1\).*4 dimensions"),
+    (a_folder, StoreError, r"stored file of image 9 \(collection 1\)"),
+    (another_grid, GeometryError, r"image 9 \(collection 1\).*16×19×16.*19×22×19"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "error", "match"), FAULTS)
+def test_a_file_that_cannot_be_read_is_named(
+    spoil: Any, error: type[Exception], match: str, tmp_path: Path
+) -> None:
+    spoil(tmp_path, 9)
+    stack = stack_of(tmp_path, record(9), reader=Reader(None))
+    with pytest.raises(error, match=match):
+        stack[:]
+
+
+@pytest.mark.parametrize("policy", ["warn", "skip"])
+@pytest.mark.parametrize("spoil", [fault[0] for fault in FAULTS])
+def test_a_file_that_cannot_be_read_is_nan_and_logged(
+    spoil: Any, policy: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_values(tmp_path, [1])
+    spoil(tmp_path, 9)
+    images = record(1), record(9)
+    stack = stack_of(tmp_path, *images, reader=Reader(None), errors=policy)
+    with caplog.at_level(logging.WARNING, logger="intake_neurovault.stack"):
+        block = stack[:]
+    np.testing.assert_array_equal(block[0], values(1))
+    assert np.isnan(block[1]).all()
+    assert [r.getMessage().partition(" is NaN")[0] for r in caplog.records] == [
+        "All of image 9 (collection 1)"
+    ]
+
+
+def test_a_record_without_file_is_named_or_nan(folder: Path) -> None:
+    images = record(1), record(30, file=None)
+    with pytest.raises(MissingError, match=r"image 30 .* has no file.*errors=\"warn\""):
+        stack_of(folder, *images)[:]
+    block = stack_of(folder, *images, errors="warn")[:]
+    np.testing.assert_array_equal(block[0], values(1))
+    assert np.isnan(block[1]).all()
+
+
+def test_without_any_file_the_opener_is_left_alone(folder: Path) -> None:
+    image = record(30, file=None)
+    stack = stack_of(folder, image, opener=CountingOpener, errors="skip")
+    assert np.isnan(stack[:]).all()
+    assert stack.opener == CountingOpener(folder, [])
+    assert stack.opener.calls == []
+
+
+@pytest.mark.parametrize(
+    ("positions", "numbers"),
+    [
+        ([3, 0], [4, 1]),
+        ([-1], [5]),
+        (np.array([True, False, True, False, False]), [1, 3]),
+    ],
+)
+def test_taking_keeps_the_order_asked_for(
+    positions: Any, numbers: list[int], stack: MapStack
+) -> None:
+    assert [each.image_id for each in stack.take(positions).maps] == numbers
+
+
+def test_equal_stacks_have_equal_fingerprints_in_any_process(stack: MapStack) -> None:
+    copy = pickle.loads(pickle.dumps(stack))
+    assert copy == stack
+    assert copy.fingerprint == stack.fingerprint
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"modify_date": "2025-01-01"},
+        {"file_size": 7},
+        {"file": "http://neurovault.org/media/images/1/other.nii.gz"},
+        {"map_type": "ROI/mask"},
+    ],
+)
+def test_other_bytes_or_kinds_have_other_fingerprints(
+    change: dict[str, Any], folder: Path
+) -> None:
+    before, after = stack_of(folder, record(1)), stack_of(folder, record(1, **change))
+    assert before.fingerprint != after.fingerprint
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"reader": Reader(COARSE, "linear")},
+        {"reader": Reader(COARSE, nan="zero")},
+        {"reader": Reader(COARSE, fill_value=float("nan"))},
+        {"reader": Reader(None)},
+        {"grid": FLIPPED},
+        {"errors": "warn"},
+    ],
+)
+def test_other_rules_have_other_fingerprints(
+    change: dict[str, Any], stack: MapStack
+) -> None:
+    assert replace(stack, **change).fingerprint != stack.fingerprint
