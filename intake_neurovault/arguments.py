@@ -1,0 +1,242 @@
+"""The one door: from what a user may write to a deferred result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from os import PathLike, fsdecode
+from typing import Any
+
+from intake_neurovault import cube
+from intake_neurovault.errors import ArgumentError, FilterError
+from intake_neurovault.filters import split_terms
+from intake_neurovault.neurosynth import words_request
+from intake_neurovault.nifti import Reader
+from intake_neurovault.parameters import parse_switch
+from intake_neurovault.query import (
+    DEFAULT_MAX_IMAGES,
+    DEFAULTS,
+    Query,
+    reject_unknown,
+)
+from intake_neurovault.result import Predicate, SearchResult
+from intake_neurovault.vault import Vault
+
+# What neither the query nor the reader holds: written down as it was given.
+_VAULT = frozenset(
+    {
+        "data_dir",
+        "metadata_ttl",
+        "mode",
+        "retries",
+        "timeout",
+        "trusted_hosts",
+        "url",
+        "workers",
+    }
+)
+_SETTINGS = _VAULT | {"chunks", "errors", "progress", "words_url"}
+
+
+def search(
+    *,
+    image_terms: Mapping[str, Any] | Predicate | None = None,
+    collection_terms: Mapping[str, Any] | None = None,
+    image_ids: object = None,
+    collection_ids: object = None,
+    max_images: float | str | None = DEFAULT_MAX_IMAGES,
+    grid: object = "mni152-3mm",
+    interpolation: str = "auto",
+    nan: str = "keep",
+    fill_value: float = 0.0,
+    chunks: int | str = "auto",
+    mode: str = "download_new",
+    data_dir: str | PathLike[str] | None = None,
+    metadata_ttl: float | str | None = "1d",
+    url: str | None = None,
+    trusted_hosts: Sequence[str] = (),
+    timeout: float = 30,
+    retries: int = 4,
+    workers: int = 8,
+    errors: str | None = None,
+    progress: bool | None = None,
+    fetch_neurosynth_words: bool = False,
+    words_url: str | None = None,
+    resample: bool | None = None,
+    **unknown: object,
+) -> SearchResult:
+    """Describe a set of NeuroVault's images; nothing is requested yet.
+
+    Parameters
+    ----------
+    image_terms : mapping, optional
+        Conditions on the images, such as
+        ``{"map_type": ["Z map", "T map"], "number_of_subjects": {"$gte": 20}}``;
+        filter objects of nilearn are understood too, and so is a function of an
+        image's metadata. Absent: nilearn's ``basic_image_terms()``,
+        unthresholded maps in MNI space that are no masks, atlases or anatomy;
+        none at all with explicit ids. ``{}`` stands for no condition.
+    collection_terms : mapping, optional
+        Conditions on the collections. Absent: those that hold images.
+    image_ids : int or sequence of int, optional
+        Exactly these images, in this order.
+    collection_ids : int, str or sequence, optional
+        All images of these collections. A private collection is named by its
+        token: ``"env:NAME"`` reads it from an environment variable.
+    max_images : int, optional
+        At most so many; None for all. The default of 100 does not apply to
+        explicit ids.
+    grid : str, float, mapping, path or None
+        ``"mni152-3mm"``, ``"mni152-2mm"``, ``"mni152-1mm"``, a voxel size in
+        millimetres, ``{"affine": 4 × 4, "shape": 3}``, the path of a NIfTI file
+        to match, or None to keep every map on its own grid.
+    interpolation : {"auto", "continuous", "linear", "nearest"}
+        ``auto`` takes the nearest voxel for masks, parcellations and atlases,
+        and cubic splines for the rest.
+    nan : {"keep", "zero"}
+        What becomes of voxels that are not finite.
+    fill_value : float
+        What stands outside a map's field of view.
+    chunks : int or "auto"
+        How many maps one dask task reads.
+    mode : {"download_new", "overwrite", "offline", "update"}
+        What may be asked of the server: never again what is on disk; everything
+        anew; nothing at all; only what changed.
+    data_dir : path, optional
+        nilearn's data folder; the files are kept in ``neurovault`` below it.
+    metadata_ttl : float or str
+        How old a listing may be before it is asked for again: seconds, or text
+        such as ``"1d"``.
+    url : str, optional
+        The server; ``INTAKE_NEUROVAULT_URL``, then ``https://neurovault.org``,
+        if absent.
+    trusted_hosts : sequence of str
+        Hosts besides the server's own from which files are accepted.
+    timeout : float
+        Seconds to wait for a connection, and for each piece of an answer.
+    retries : int
+        How often a failed request is tried again.
+    workers : int
+        How many requests run at a time, 1 to 16.
+    errors : {"raise", "warn", "skip"}, optional
+        What a failure does; by default ``"raise"`` with explicit ids and
+        ``"warn"`` otherwise. Every failure stands in ``.failures``.
+    progress : bool, optional
+        Whether to show progress bars; None: only where somebody watches.
+    fetch_neurosynth_words : bool
+        Whether to add Neurosynth's word weights, ``word_weights(image, word)``.
+    words_url : str, optional
+        Where they come from; ``INTAKE_NEUROVAULT_WORDS_URL``, then Neurosynth's
+        public address, if absent.
+    resample : bool, optional
+        nilearn's way to say ``grid="mni152-3mm"`` (True) or ``grid=None``
+        (False).
+    **unknown
+        Refused, with a suggestion.
+
+    Returns
+    -------
+    SearchResult
+        The images, once somebody looks.
+
+    Raises
+    ------
+    UnknownArgumentError
+        If an argument is misspelt.
+    ArgumentError
+        If a value is not what its argument takes.
+
+    Examples
+    --------
+    >>> import intake_neurovault
+    >>> result = intake_neurovault.search(
+    ...     image_terms={"map_type": "Z map", "number_of_subjects": {"$gte": 20}},
+    ...     max_images=50,
+    ... )
+    >>> result.query.max_images
+    50
+    """
+    given = {
+        name: _plain(value) for name, value in locals().items() if name in _SETTINGS
+    }
+    reject_unknown(unknown, where="search()")
+    terms, predicate = split_terms(image_terms, "image_terms")
+    query = Query.parse(
+        image_terms=terms,
+        collection_terms=_only_declarative(collection_terms),
+        image_ids=image_ids,
+        collection_ids=collection_ids,
+        max_images=max_images,
+        fetch_neurosynth_words=fetch_neurosynth_words,
+    )
+    reader = Reader.parse(
+        grid=_grid(grid, resample),
+        interpolation=interpolation,
+        nan=nan,
+        fill_value=fill_value,
+    )
+    _check_folder(given["data_dir"])
+    if given["words_url"]:
+        words_request(str(given["words_url"]), 1)
+    policy = ("raise" if query.explicit else "warn") if errors is None else errors
+    vault = Vault.parse(
+        **{name: value for name, value in given.items() if name in _VAULT},
+        errors=policy,
+        progress=None if progress is None else parse_switch(progress, "progress"),
+    )
+    return SearchResult(
+        query,
+        reader,
+        vault,
+        chunks=cube.parse_chunks(given["chunks"]),
+        predicate=predicate,
+        settings=tuple(
+            (name, given[name])
+            for name in DEFAULTS
+            if name in given and given[name] != _plain(DEFAULTS[name])
+        ),
+    )
+
+
+# Gives what YAML and JSON can hold, as far as the value has such a form.
+def _plain(value: object) -> Any:
+    if isinstance(value, PathLike | bytes):
+        return fsdecode(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=str)
+    if isinstance(value, tuple | Iterator):
+        return list(value)
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _check_folder(data_dir: object) -> None:
+    text = data_dir if isinstance(data_dir, str) else "?"
+    if not text.strip() or "://" in text:
+        msg = (
+            f"data_dir={data_dir!r} is not a folder on this machine: name one, or "
+            "leave it out for nilearn's (a template is empty where its environment "
+            "variable is not set)."
+        )
+        raise ArgumentError(msg)
+
+
+def _only_declarative(terms: object) -> Any:
+    mapping, predicate = split_terms(terms, "collection_terms")
+    if predicate is None:
+        return mapping
+    msg = (
+        "collection_terms takes a mapping of fields to conditions; a Python function "
+        "can be given as image_terms only."
+    )
+    raise FilterError(msg)
+
+
+def _grid(grid: object, resample: bool | None) -> object:
+    if resample is None:
+        return grid
+    if not (isinstance(grid, str) and grid == DEFAULTS["grid"]):
+        msg = (
+            f"grid={grid!r} and resample={resample!r} say the same thing twice; "
+            "leave one of them out."
+        )
+        raise ArgumentError(msg)
+    return DEFAULTS["grid"] if parse_switch(resample, "resample") else None

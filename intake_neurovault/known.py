@@ -1,0 +1,201 @@
+"""What is known of a server's records: listed before, on disk, or told just now.
+
+Pure but for two memories of this process, which hold so many records and no more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+from intake_neurovault.ledger import Ledger, StoredListing
+from intake_neurovault.records import ImageFile
+from intake_neurovault.refs import Token
+from intake_neurovault.sidecars import OnDisk
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A listing as saved, and its records by id.
+
+    Examples
+    --------
+    >>> Known(StoredListing(({"id": 3},), None, 1, 1.7e9, complete=True)).by_id
+    {3: {'id': 3}}
+    """
+
+    listing: StoredListing
+    """The listing."""
+    by_id: Mapping[int, Mapping[str, Any]] = field(init=False)
+    """The same records."""
+
+    def __post_init__(self) -> None:
+        by_id = {raw["id"]: raw for raw in self.listing.records}
+        object.__setattr__(self, "by_id", by_id)
+
+
+def recall(ledger: Ledger, url: str, collection_id: int | None) -> Known | None:
+    """Give what a server listed before, reading the file once as long as it stays.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        Where it was saved.
+    url : str
+        The server.
+    collection_id : int or None
+        The collection whose images were listed; None for the list of collections.
+
+    Returns
+    -------
+    Known or None
+        None if nothing was saved that can be used.
+    """
+    return _parse(ledger, url, collection_id, ledger.stamp(url, collection_id))
+
+
+# NOTE: a listing of ten thousand records takes a noticeable time to parse; `stamp`
+# changes whenever the file does, so a stale parse is never served.
+@lru_cache(maxsize=16)
+def _parse(
+    ledger: Ledger, url: str, collection_id: int | None, stamp: int | None
+) -> Known | None:
+    listing = None if stamp is None else ledger.listing(url, collection_id)
+    return None if listing is None else Known(listing)
+
+
+def note(url: str, key: ImageFile | int) -> list[Mapping[str, Any]]:
+    """Give the box for the record that a server gave last.
+
+    Whoever downloads a file needs its records again, and where ids were asked for
+    one by one no listing has them.
+
+    Parameters
+    ----------
+    url : str
+        The server.
+    key : ImageFile or int
+        The file of the image, which stands for one state of its record, or the
+        number of the collection.
+
+    Returns
+    -------
+    list of mapping
+        One raw record, without a token; empty if none was put there, or too long
+        ago. The same list each time.
+
+    Examples
+    --------
+    >>> note("http://a.org", 12)[:] = [{"id": 12}]
+    >>> note("http://a.org", 12)
+    [{'id': 12}]
+    """
+    return _box(url, key)
+
+
+@lru_cache(maxsize=4096)
+def _box(*_key: object) -> list[Mapping[str, Any]]:
+    return []
+
+
+def merged(fresh: StoredListing, records: Iterable[dict[str, Any]]) -> StoredListing:
+    """Add records that a listing lacks.
+
+    Parameters
+    ----------
+    fresh : StoredListing
+        The listing, which knows better of the records that are in both.
+    records : iterable of dict
+        Raw records from elsewhere.
+
+    Returns
+    -------
+    StoredListing
+        The listing with all of them.
+
+    Examples
+    --------
+    >>> listing = StoredListing(({"id": 3},), None, 2, 1.7e9, complete=False)
+    >>> merged(listing, [{"id": 5}, {"id": 3, "name": "old"}]).records
+    ({'id': 3}, {'id': 5})
+    """
+    by_id: dict[int, dict[str, Any]] = {}
+    for raw in (*fresh.records, *records):
+        by_id.setdefault(raw["id"], raw)
+    return replace(fresh, records=tuple(by_id.values()))
+
+
+def with_disk(listing: StoredListing | None, on_disk: OnDisk) -> StoredListing:
+    """Tell all that can be known without a request.
+
+    Parameters
+    ----------
+    listing : StoredListing or None
+        What was listed before.
+    on_disk : OnDisk
+        The records in nilearn's tree.
+
+    Returns
+    -------
+    StoredListing
+        The records of both; a file that cannot be read is a failure only if the
+        listing does not make up for it. ``fetched`` is 0 if the listing was never
+        complete.
+
+    Examples
+    --------
+    >>> found = with_disk(None, OnDisk(({"id": 3},), failures=()))
+    >>> found.records, found.complete, found.fetched
+    (({'id': 3},), False, 0.0)
+    """
+    nothing = StoredListing((), None, None, 0.0, complete=False)
+    before = nothing if listing is None else listing
+    listed = {raw["id"] for raw in before.records}
+    lost = [
+        failure
+        for failure in on_disk.failures
+        if (failure.id or failure.collection_id) not in listed
+    ]
+    if not before.complete:
+        before = replace(before, fetched=0.0, failures=())
+    failures = (*before.failures, *lost)
+    return merged(replace(before, failures=failures), on_disk)
+
+
+def digest(token: Token) -> str:
+    """Give what stands for a token in the store.
+
+    Parameters
+    ----------
+    token : Token
+        The token of a private collection.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Raises
+    ------
+    ArgumentError
+        If the token is in an environment variable that is not set.
+
+    Notes
+    -----
+    Eight capitals are few enough to be tried one by one against a plain hash, and the
+    digest ends up in a folder that may be shared: hence 200,000 rounds of PBKDF2.
+
+    Examples
+    --------
+    >>> digest(Token(secret="ABCDEFGH"))[:8]
+    '3a6e598b'
+    """
+    return _slow_digest(token.reveal())
+
+
+@lru_cache(maxsize=64)
+def _slow_digest(secret: str) -> str:
+    return hashlib.pbkdf2_hmac("sha256", secret.encode(), b"neurovault", 200_000).hex()

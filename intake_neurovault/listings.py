@@ -1,0 +1,381 @@
+"""Records of one server through one store: what is known is not asked again.
+
+Whether a listing is young enough, and whether a request may be made at all, is
+decided here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from intake_neurovault.client import Client, Listing
+from intake_neurovault.errors import (
+    AnswerError,
+    Failure,
+    NeuroVaultWarning,
+    OfflineError,
+    StoreError,
+)
+from intake_neurovault.known import Known, digest, merged, note, recall, with_disk
+from intake_neurovault.ledger import StoredListing
+from intake_neurovault.modes import Mode, parse_age, parse_mode
+from intake_neurovault.records import Collection, Image, ImageFile
+from intake_neurovault.refs import CollectionRef, Token
+from intake_neurovault.store import Store
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Collection | Image)
+
+_Raw = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Listed(Generic[T]):
+    """A list of records, how old it is, and what is missing from it."""
+
+    items: tuple[T, ...]
+    """The records, in ascending order of their ids."""
+    fetched: float | None
+    """When the server gave the list (Unix time); None when it never did."""
+    failures: tuple[Failure, ...] = ()
+    """What the server could not give."""
+
+
+@dataclass(frozen=True)
+class Listings:
+    """The records of one server, as far as the mode allows to ask."""
+
+    client: Client
+    """How the server is asked."""
+    store: Store
+    """Where the answers are kept."""
+    mode: Mode = "download_new"
+    """What may be asked, and when."""
+    ttl: float = 86400.0
+    """How old a listing may be, in seconds, before it is asked for again."""
+    since: float = field(default_factory=time.time, compare=False)
+    """When this view began (Unix time): what ``update`` and ``overwrite`` fetched
+    after it is not fetched once more."""
+
+    @classmethod
+    def parse(
+        cls, client: Client, store: Store, *, mode: object, metadata_ttl: object
+    ) -> Listings:
+        """Build listings from what a user may write.
+
+        Parameters
+        ----------
+        client : Client
+            How the server is asked.
+        store : Store
+            Where the answers are kept.
+        mode : str
+            ``download_new``, ``overwrite``, ``offline`` or ``update``.
+        metadata_ttl : float, str or None
+            How old a listing may be; seconds, or text such as ``"1d"``.
+
+        Returns
+        -------
+        Listings
+            The value.
+
+        Raises
+        ------
+        ArgumentError
+            If the mode or the age is none.
+        """
+        known = parse_mode(mode)
+        if known == "offline":
+            store = replace(store, read_only=True)
+        return cls(client, store, known, parse_age(metadata_ttl))
+
+    @property
+    def offline(self) -> bool:
+        """Whether every request is forbidden."""
+        return self.mode == "offline"
+
+    def collections(self) -> Listed[Collection]:
+        """List all public collections.
+
+        Returns
+        -------
+        Listed of Collection
+            In ascending order of their ids.
+
+        Raises
+        ------
+        ServerError
+            If the list is needed and the server does not give it.
+        """
+        stored = self._stored(None)
+        if self.offline:
+            stored = with_disk(stored, self.store.collections_on_disk())
+        elif stored is None or not self._young(stored):
+            stored = self._keep(None, None, self.client.collections())
+        return self._listed(stored, Collection.from_json, None)
+
+    def collection(self, ref: CollectionRef) -> Collection:
+        """Give the record of one collection.
+
+        Parameters
+        ----------
+        ref : int or Token
+            Its id, or the token of a private one.
+
+        Returns
+        -------
+        Collection
+            The record.
+
+        Raises
+        ------
+        MissingError, PrivateError, ServerError, OfflineError
+            If it cannot be had.
+        """
+        known = self._known_collection(ref)
+        if known is not None:
+            return known
+        if self.offline:
+            what = "a private collection" if isinstance(ref, Token) else f"{ref}"
+            msg = (
+                f"Collection {what} is not in the store {self.store.root}; run once "
+                "without mode='offline' to fetch it."
+            )
+            raise OfflineError(msg)
+        token = ref if isinstance(ref, Token) else None
+        found = Collection.from_json(self.client.collection(ref), token=token)
+        note(self.client.url, found.id)[:] = [found.raw]
+        return found
+
+    def images(self, collection: Collection) -> Listed[Image]:
+        """List the images of one collection.
+
+        Parameters
+        ----------
+        collection : Collection
+            Its record.
+
+        Returns
+        -------
+        Listed of Image
+            In ascending order of their ids.
+
+        Raises
+        ------
+        MissingError, PrivateError, ServerError, OfflineError
+            If they cannot be had.
+        """
+        stored = self._stored(collection.id)
+        if self.offline:
+            stored = with_disk(stored, self.store.images_on_disk(collection.id))
+        elif stored is None or not self._young(stored):
+            listing = self.client.images(collection.token or collection.id)
+            stored = self._keep(collection.id, collection, listing)
+        read = partial(self._image, token=collection.token)
+        return self._listed(stored, read, collection.id)
+
+    def kept_images(
+        self, image_ids: Iterable[int]
+    ) -> dict[int, tuple[Image, Collection]]:
+        """Give those images on disk for which no request is needed.
+
+        Parameters
+        ----------
+        image_ids : iterable of int
+            Their ids on NeuroVault.
+
+        Returns
+        -------
+        dict of int to (Image, Collection)
+            By id; without those that are not on disk, and empty in a mode that
+            asks for every record anew.
+        """
+        if self.mode not in ("download_new", "offline"):
+            return {}
+        found = {}
+        for image_id, (raw, about) in self.store.image_records(image_ids).items():
+            try:
+                found[image_id] = self._image(raw), Collection.from_json(about)
+            except AnswerError as error:
+                logger.warning("Passed over: image %d on disk. %s", image_id, error)
+        return found
+
+    def image(self, image_id: int, token: Token | None = None) -> Image:
+        """Ask for the record of one image.
+
+        Parameters
+        ----------
+        image_id : int
+            Its id on NeuroVault.
+        token : Token, optional
+            The token of its collection, if that is private.
+
+        Returns
+        -------
+        Image
+            The record.
+
+        Raises
+        ------
+        MissingError, PrivateError, ServerError, OfflineError
+            If it cannot be had.
+        """
+        if self.offline:
+            msg = (
+                f"Image {image_id} is not in the store {self.store.root}; run once "
+                "without mode='offline' to fetch it."
+            )
+            raise OfflineError(msg)
+        image = self._image(self.client.image(image_id, token), token)
+        if image.file is not None:
+            note(self.client.url, image.file)[:] = [image.raw]
+        return image
+
+    def record(self, file: ImageFile) -> tuple[Image, Collection]:
+        """Give the records that belong to a file.
+
+        Parameters
+        ----------
+        file : ImageFile
+            The file.
+
+        Returns
+        -------
+        image : Image
+            The record of its image.
+        collection : Collection
+            The record of its collection.
+
+        Raises
+        ------
+        MissingError, PrivateError, ServerError, OfflineError
+            If they are not known and cannot be had.
+        """
+        image = self._record_of(file) or self.image(file.image_id, file.token)
+        known = note(self.client.url, file.collection_id)
+        if known:
+            collection = Collection.from_json(known[0], token=file.token)
+        else:
+            collection = self.collection(file.token or file.collection_id)
+        return replace(image, file=file), collection
+
+    def _record_of(self, file: ImageFile) -> Image | None:
+        # NOTE: a listing may be older than the file, and its record must not end up
+        # beside bytes of which it knows nothing.
+        parsed = self._parsed(file.collection_id)
+        listed = parsed.by_id.get(file.image_id) if parsed else None
+        for raw in (listed, *note(self.client.url, file)):
+            image = self._image(raw, file.token) if raw else None
+            if image and image.file and image.file.same_bytes_as(file):
+                return image
+        return None
+
+    def _young(self, stored: StoredListing) -> bool:
+        if not stored.complete:
+            return False
+        if self.mode in ("update", "overwrite"):
+            return stored.fetched >= self.since
+        return time.time() - stored.fetched <= self.ttl
+
+    def _keep(
+        self, collection_id: int | None, about: Collection | None, listing: Listing
+    ) -> StoredListing:
+        token = about.token if about else None
+        base = self.client.url
+        read: Callable[[_Raw], Collection | Image] = Collection.from_json
+        if about is not None:
+            read = partial(self._image, token=token)
+            note(base, about.id)[:] = [about.raw]
+        records, unreadable = self._read(listing.records, read, collection_id)
+        fresh = StoredListing(
+            records=tuple(dict(record.raw) for record in records),
+            collection=dict(about.raw) if about else None,
+            count=listing.count,
+            fetched=time.time(),
+            complete=listing.complete,
+            failures=(*listing.failures, *unreadable),
+        )
+        # NOTE: what was known before an answer with gaps still serves offline.
+        before = None if fresh.complete else self._stored(collection_id)
+        kept = merged(fresh, before.records) if before else fresh
+        try:
+            self.store.save_listing(base, collection_id, kept)
+            if token is not None and about is not None:
+                self.store.save_private_id(base, digest(token), about.id)
+        except StoreError as error:
+            warnings.warn(f"{error}", NeuroVaultWarning, stacklevel=2)
+        return fresh
+
+    def _known_collection(self, ref: CollectionRef) -> Collection | None:
+        token = ref if isinstance(ref, Token) else None
+        number = (
+            self.store.private_id(self.client.url, digest(ref))
+            if isinstance(ref, Token)
+            else ref
+        )
+        if number is None:
+            return None
+        own, everything = self._parsed(number), self._parsed(None)
+        candidates: list[Mapping[str, Any] | None] = []
+        if own is not None and self._may_use(own.listing):
+            candidates.append(own.listing.collection)
+        if everything is not None and self._may_use(everything.listing):
+            candidates.append(everything.by_id.get(number))
+        if self.offline:
+            candidates.append(self.store.collection_record(number))
+        found = next((raw for raw in candidates if raw), None)
+        return Collection.from_json(found, token=token) if found else None
+
+    def _may_use(self, stored: StoredListing) -> bool:
+        return self.offline or self._young(stored)
+
+    def _parsed(self, collection_id: int | None) -> Known | None:
+        return recall(self.store, self.client.url, collection_id)
+
+    def _stored(self, collection_id: int | None) -> StoredListing | None:
+        parsed = self._parsed(collection_id)
+        return parsed.listing if parsed else None
+
+    def _image(self, raw: Mapping[str, Any], token: Token | None = None) -> Image:
+        return Image.from_json(raw, base_url=self.client.url, token=token)
+
+    def _listed(
+        self,
+        stored: StoredListing,
+        read: Callable[[_Raw], R],
+        collection_id: int | None,
+    ) -> Listed[R]:
+        items, unreadable = self._read(stored.records, read, collection_id)
+        items.sort(key=lambda item: item.id)
+        failures = (*stored.failures, *unreadable)
+        return Listed(tuple(items), stored.fetched or None, failures)
+
+    def _read(
+        self,
+        records: Iterable[_Raw],
+        read: Callable[[_Raw], R],
+        collection_id: int | None,
+    ) -> tuple[list[R], list[Failure]]:
+        """Read records; one that makes no sense must not cost the others."""
+        found, failures = [], []
+        kind = "collections" if collection_id is None else "images"
+        for raw in records:
+            try:
+                found.append(read(raw))
+            except AnswerError as error:
+                number = raw["id"]
+                image_id = None if collection_id is None else number
+                url = f"{self.client.url}/api/{kind}/{number}/"
+                reason = f"Record {number}: {error}"
+                failures.append(
+                    Failure(image_id, collection_id or number, url, reason, 1)
+                )
+        return found, failures

@@ -1,0 +1,195 @@
+"""Files of one server through one store: each is downloaded once, and verified."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from intake_neurovault.client import Client
+from intake_neurovault.errors import (
+    AnswerError,
+    NeuroVaultWarning,
+    OfflineError,
+    StoreError,
+)
+from intake_neurovault.listings import Listings
+from intake_neurovault.neurosynth import check_words, words_request
+from intake_neurovault.pool import MAX_WORKERS
+from intake_neurovault.records import Collection, Image, ImageFile
+from intake_neurovault.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Guards:
+    """What the threads of one process share."""
+
+    # NOTE: a lock only saves a second download of the same file; correctness rests on
+    # unique temporary files and renames.
+    locks: tuple[threading.Lock, ...] = field(
+        default_factory=lambda: tuple(threading.Lock() for _ in range(64))
+    )
+    # NOTE: each of dask's threads brings a pool of its own.
+    slots: threading.Semaphore = field(
+        default_factory=lambda: threading.Semaphore(MAX_WORKERS)
+    )
+
+
+_GUARDS: dict[int, _Guards] = {}
+
+
+def _guards() -> _Guards:
+    # NOTE: what another thread holds during a fork is never released in the child.
+    return _GUARDS.get(os.getpid()) or _GUARDS.setdefault(os.getpid(), _Guards())
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """The files of one server, as far as the mode allows to ask."""
+
+    listings: Listings
+    """The records of the same server through the same store."""
+
+    @property
+    def client(self) -> Client:
+        """How the server is asked."""
+        return self.listings.client
+
+    @property
+    def store(self) -> Store:
+        """Where the files are kept."""
+        return self.listings.store
+
+    @property
+    def offline(self) -> bool:
+        """Whether every request is forbidden."""
+        return self.listings.offline
+
+    def kept(self, file: ImageFile) -> Path | None:
+        """Tell where a file is kept, if what is kept will do in this mode.
+
+        Parameters
+        ----------
+        file : ImageFile
+            The file.
+
+        Returns
+        -------
+        pathlib.Path or None
+            The verified local file, or None when it must be fetched.
+        """
+        path = self.store.local_path(file)
+        if path is None or self.listings.mode in ("download_new", "offline"):
+            return path
+        if self.listings.mode == "update":
+            return path if self.store.is_current(file) else None
+        stored = self.store.added(file)
+        return path if stored is not None and stored >= self.listings.since else None
+
+    def local(
+        self, file: ImageFile, progress: Callable[[int], None] | None = None
+    ) -> Path:
+        """Give the verified local file, downloading it if need be.
+
+        Parameters
+        ----------
+        file : ImageFile
+            The file.
+        progress : callable, optional
+            Called with the number of bytes of every piece received.
+
+        Returns
+        -------
+        pathlib.Path
+            A whole, verified ``.nii.gz``.
+
+        Raises
+        ------
+        OfflineError, MissingError, PrivateError, ServerError
+            If it is not on disk and cannot be fetched.
+        CorruptFileError
+            If what the server sends is damaged or not NIfTI.
+        StoreError
+            If it cannot be written.
+        """
+        path = self.kept(file)
+        if path is not None:
+            return path
+        if self.offline:
+            msg = (
+                f"The file of image {file.image_id} (collection "
+                f"{file.collection_id}) is not in the store {self.store.root}; run "
+                "once without mode='offline' to fetch it."
+            )
+            raise OfflineError(msg)
+        guards = _guards()
+        with guards.locks[hash(file) % len(guards.locks)]:
+            path = self.kept(file)
+            return path or self._download(file, progress)
+
+    def _download(
+        self, file: ImageFile, progress: Callable[[int], None] | None
+    ) -> Path:
+        with _guards().slots:
+            image, collection = self.listings.record(file)
+            return self.store.add(
+                image,
+                collection,
+                lambda target: self.client.download(file, target, progress),
+            )
+
+    def words(
+        self, image: Image, collection: Collection, base: str
+    ) -> Mapping[str, float]:
+        """Give the Neurosynth words of one image.
+
+        Parameters
+        ----------
+        image : Image
+            Whose words.
+        collection : Collection
+            The collection it is in.
+        base : str
+            Address of the decoder.
+
+        Returns
+        -------
+        mapping of str to float
+            The weight of each word.
+
+        Raises
+        ------
+        OfflineError, AnswerError, ServerError
+            If they are not on disk and cannot be fetched.
+        """
+        kept = self._kept_words(image)
+        if kept is not None and self.listings.mode != "overwrite":
+            return kept
+        if self.offline:
+            msg = (
+                f"The Neurosynth words of {image.label} are not in the store "
+                f"{self.store.root}; run once without mode='offline' to fetch them."
+            )
+            raise OfflineError(msg)
+        answer = self.client.json(words_request(base, image.id))
+        words = check_words(answer, image.id)
+        try:
+            self.store.save_words(image, collection, {"data": {"values": words}})
+        except StoreError as error:
+            warnings.warn(f"{error}", NeuroVaultWarning, stacklevel=2)
+        return words
+
+    def _kept_words(self, image: Image) -> Mapping[str, float] | None:
+        kept = self.store.words(image.collection_id, image.id)
+        try:
+            return None if kept is None else check_words(kept, image.id)
+        except AnswerError as error:
+            # NOTE: nilearn keeps whatever it is answered.
+            logger.warning("Passed over: the words of %s. %s", image.label, error)
+            return None

@@ -1,0 +1,274 @@
+"""Many jobs at a time, in a fixed order, with one policy on what fails."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, cast, get_args
+
+from tqdm import tqdm
+
+from intake_neurovault.errors import (
+    ArgumentError,
+    Failure,
+    MissingError,
+    NeuroVaultError,
+    NeuroVaultWarning,
+    OfflineError,
+    PrivateError,
+)
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+ErrorPolicy = Literal["raise", "warn", "skip"]
+"""``raise`` stops at the first failure; ``warn`` goes on and warns once at the
+end; ``skip`` goes on and only reports in ``.failures``."""
+
+MAX_WORKERS = 16
+"""More connections than this would not be polite to a small public server."""
+
+MAX_FAILURES_IN_A_ROW = 100
+"""So many failures one after the other end a run: the server is down.
+
+The figure is that of ``nilearn.datasets.fetch_neurovault``.
+"""
+
+HARMLESS = (MissingError, PrivateError, OfflineError)
+"""What says nothing about the next job: it does not count as a failure in a row."""
+
+
+def parse_workers(workers: object) -> int:
+    """Check a number of workers.
+
+    Parameters
+    ----------
+    workers : int
+        From 1 to 16.
+
+    Returns
+    -------
+    int
+        The number.
+
+    Raises
+    ------
+    ArgumentError
+        If it is none, or out of range.
+
+    Examples
+    --------
+    >>> parse_workers("8")
+    8
+    """
+    try:
+        number = int(str(workers))
+    except ValueError:
+        number = 0
+    if not 1 <= number <= MAX_WORKERS:
+        msg = f"workers={workers!r} must be a whole number from 1 to {MAX_WORKERS}."
+        raise ArgumentError(msg)
+    return number
+
+
+def parse_errors(errors: object) -> ErrorPolicy:
+    """Check the name of a policy on errors.
+
+    Parameters
+    ----------
+    errors : {"raise", "warn", "skip"}
+        What a failure does.
+
+    Returns
+    -------
+    str
+        The policy.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such policy.
+
+    Examples
+    --------
+    >>> parse_errors("warn")
+    'warn'
+    """
+    if errors in get_args(ErrorPolicy):
+        return cast("ErrorPolicy", errors)
+    choices = ", ".join(repr(name) for name in get_args(ErrorPolicy))
+    msg = f"'errors' must be one of {choices}, or None for the default; got {errors!r}."
+    raise ArgumentError(msg)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """How many jobs run at a time, and what a failure does."""
+
+    workers: int = 8
+    """How many at a time."""
+    errors: ErrorPolicy = "raise"
+    """What a failure does."""
+    progress: bool | None = None
+    """Whether to show progress bars; None: only where somebody watches."""
+
+    @contextmanager
+    def map(
+        self, function: Callable[[A], B], items: Iterable[A]
+    ) -> Generator[Iterator[tuple[A, B | NeuroVaultError]]]:
+        """Run a function on every item, a few at a time.
+
+        No more than ``workers`` items are taken ahead of the one that is given
+        out, so that stopping early wastes little.
+
+        Parameters
+        ----------
+        function : callable
+            What to do with one item, in a thread.
+        items : iterable
+            The items.
+
+        Yields
+        ------
+        iterator of (item, outcome)
+            The items in their order, each with what the function returned, or with
+            the error of this package's tree that it raised; any other exception is
+            raised. Leaving the context drops what was not begun, and waits for the
+            rest.
+
+        Examples
+        --------
+        >>> with Pool(workers=2).map(str.upper, "ab") as outcomes:
+        ...     list(outcomes)
+        [('a', 'A'), ('b', 'B')]
+        """
+        # NOTE: a context, not a bare generator: the garbage collector would end that
+        # in whatever thread it runs in, and one of the pool's own cannot wait for
+        # itself.
+        executor = ThreadPoolExecutor(self.workers, thread_name_prefix="neurovault")
+        try:
+            yield self._outcomes(executor, function, items)
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+    def _outcomes(
+        self,
+        executor: ThreadPoolExecutor,
+        function: Callable[[A], B],
+        items: Iterable[A],
+    ) -> Iterator[tuple[A, B | NeuroVaultError]]:
+        pending: deque[tuple[A, Future[B]]] = deque()
+
+        def settled() -> tuple[A, B | NeuroVaultError]:
+            item, future = pending.popleft()
+            try:
+                return item, future.result()
+            except NeuroVaultError as error:
+                return item, error
+
+        for item in items:
+            pending.append((item, executor.submit(function, item)))
+            if len(pending) > self.workers:
+                yield settled()
+        while pending:
+            yield settled()
+
+    def bar(self, total: int, unit: str, *, enabled: bool = True) -> tqdm[Any]:
+        """Make a progress bar, invisible where nobody watches.
+
+        Parameters
+        ----------
+        total : int
+            How much there is to do.
+        unit : str
+            Of what; ``"B"`` for bytes.
+        enabled : bool
+            False makes it invisible in any case.
+
+        Returns
+        -------
+        tqdm.tqdm
+            A context manager with ``update(n)``.
+        """
+        watched = "ipykernel" in sys.modules or sys.stderr.isatty()
+        shown = watched if self.progress is None else self.progress
+        return tqdm(
+            total=total or None,
+            unit=unit,
+            unit_scale=unit == "B",
+            disable=not (shown and enabled),
+            desc="NeuroVault",
+            delay=0 if self.progress else 0.5,
+        )
+
+    def report(self) -> Report:
+        """Begin an empty report under this policy.
+
+        Returns
+        -------
+        Report
+            Collects the failures of one run.
+        """
+        return Report(self.errors)
+
+
+@dataclass
+class Report:
+    """The failures of one run; grows while the run goes on."""
+
+    errors: ErrorPolicy
+    """What a failure does."""
+    failures: list[Failure] = field(default_factory=list)
+    """What failed so far."""
+    in_a_row: int = 0
+    """How many failed one after the other, up to now."""
+
+    def succeeded(self) -> None:
+        """Note that something went well."""
+        self.in_a_row = 0
+
+    def failed(self, failure: Failure, error: NeuroVaultError) -> None:
+        """Note one failure.
+
+        Parameters
+        ----------
+        failure : Failure
+            What goes into the table.
+        error : NeuroVaultError
+            Why.
+
+        Raises
+        ------
+        NeuroVaultError
+            The error itself under the policy ``raise``, or after too many
+            failures in a row under any policy.
+        """
+        if self.errors == "raise":
+            raise error
+        self.failures.append(failure)
+        self.in_a_row = 0 if isinstance(error, HARMLESS) else self.in_a_row + 1
+        if self.in_a_row >= MAX_FAILURES_IN_A_ROW:
+            raise error
+
+    def warn(self, what: str) -> None:
+        """Say once, at the end of a run, how much failed.
+
+        Parameters
+        ----------
+        what : str
+            What the run did, in the past tense: ``"listed"``, ``"fetched"``.
+        """
+        if self.failures and self.errors == "warn":
+            first = self.failures[0]
+            count = len(self.failures)
+            what_failed = "1 thing" if count == 1 else f"{count} things"
+            msg = (
+                f"{what_failed} could not be {what}; see .failures. "
+                f"First: {first.reason}"
+            )
+            warnings.warn(msg, NeuroVaultWarning, stacklevel=2)

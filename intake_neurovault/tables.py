@@ -1,0 +1,126 @@
+"""Tables of what was found, what failed, and what each term removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from intake_neurovault.errors import Failure
+from intake_neurovault.filters import Step
+from intake_neurovault.records import Collection, Image
+from intake_neurovault.schema import IMAGE_FIELDS
+
+
+def image_table(
+    images: Sequence[Image], collections: Mapping[int, Collection]
+) -> pd.DataFrame:
+    """Make a table of images.
+
+    Parameters
+    ----------
+    images : sequence of Image
+        One for each row.
+    collections : mapping of int to Collection
+        The collections they are in.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The core schema, typed: whole numbers as ``Int64``, truth values as
+        ``boolean``, dates as ``datetime64`` in UTC; then the custom fields, as
+        they came. What a type cannot hold, such as a whole number of 30 digits,
+        is null; ``collection_name`` is the collection's, not a custom field.
+
+    Examples
+    --------
+    >>> image_table([], {}).columns[:3].tolist()
+    ['id', 'collection_id', 'collection_name']
+    """
+    columns: dict[str, pd.Series[Any]] = {}
+    for field in IMAGE_FIELDS:
+        values = [image.metadata.get(field.name) for image in images]
+        columns[field.name] = _COLUMNS[field.kind](values)
+    names = [collections[image.collection_id].name for image in images]
+    columns["collection_name"] = _text(names)
+    extras = [image.extra for image in images]
+    for name in dict.fromkeys(key for extra in extras for key in extra):
+        values = [extra.get(name) for extra in extras]
+        columns.setdefault(name, pd.Series(values, dtype="object"))
+    table = pd.DataFrame(columns)
+    table.insert(2, "collection_name", table.pop("collection_name"))
+    return table
+
+
+def failure_table(failures: Sequence[Failure]) -> pd.DataFrame:
+    """Make a table of failures.
+
+    Parameters
+    ----------
+    failures : sequence of Failure
+        One for each row.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``id``, ``collection_id``, ``url``, ``reason``, ``attempts``.
+
+    Examples
+    --------
+    >>> failure_table([]).columns.tolist()
+    ['id', 'collection_id', 'url', 'reason', 'attempts']
+    """
+    names = ("id", "collection_id", "url", "reason", "attempts")
+    rows = [[getattr(failure, name) for name in names] for failure in failures]
+    table = pd.DataFrame(rows, columns=list(names))
+    return table.astype({"id": "Int64", "collection_id": "Int64", "attempts": "int64"})
+
+
+def step_table(steps: Sequence[Step]) -> pd.DataFrame:
+    """Make a table of what each term removed.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        The terms, in the order in which they are applied.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``term``, how many it ``removed`` of those that were left, and how many
+        it would remove ``alone``.
+
+    Examples
+    --------
+    >>> step_table([]).columns.tolist()
+    ['term', 'removed', 'alone']
+    """
+    rows = [(step.term, step.removed, step.alone) for step in steps]
+    return pd.DataFrame(rows, columns=["term", "removed", "alone"])
+
+
+def _whole_numbers(values: Sequence[int | None]) -> pd.Series[Any]:
+    held = [None if n is None or not -(2**63) <= n < 2**63 else n for n in values]
+    return pd.Series(held, dtype="Int64")
+
+
+def _text(values: Sequence[str | None]) -> pd.Series[Any]:
+    # NOTE: JSON may hold half a character, which neither Arrow nor a file can.
+    whole = [v if v is None else v.encode(errors="replace").decode() for v in values]
+    return pd.Series(whole, dtype="str")
+
+
+def _dates(values: Sequence[Any]) -> pd.Series[Any]:
+    texts = pd.Series(values, dtype="object")
+    dates = pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce")
+    return dates.astype("datetime64[us, UTC]")
+
+
+_COLUMNS: Mapping[str, Callable[[Sequence[Any]], pd.Series[Any]]] = {
+    "int": _whole_numbers,
+    "float": lambda values: pd.Series(values, dtype="float64"),
+    "bool": lambda values: pd.Series(values, dtype="boolean"),
+    "text": _text,
+    "date": _dates,
+}

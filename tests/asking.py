@@ -1,0 +1,129 @@
+"""What the tests of searching and fetching share: who is asked, and what was."""
+
+from __future__ import annotations
+
+import re
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from intake_neurovault.client import Client
+from intake_neurovault.finder import Finder
+from intake_neurovault.found import Found
+from intake_neurovault.listings import Listings
+from intake_neurovault.mirror import Mirror
+from intake_neurovault.pool import Pool
+from intake_neurovault.query import Query
+from intake_neurovault.records import ImageFile
+from intake_neurovault.store import Store
+from intake_neurovault.testing import Archive, NeuroVaultServer
+from intake_neurovault.vault import Vault
+
+SECRET = "ABCDEFGH"
+"""Opens the private collection 9001 of the sample archive."""
+
+
+def client_of(server: NeuroVaultServer, **changes: Any) -> Client:
+    """A client that does not sleep between attempts."""
+    return replace(Client.parse(url=server.url, retries=1), backoff=0.001, **changes)
+
+
+def listings_of(
+    server: NeuroVaultServer,
+    data_dir: Path,
+    mode: str = "download_new",
+    ttl: float | str | None = "1d",
+) -> Listings:
+    """A fresh view, as each search has one."""
+    store = Store.parse(data_dir)
+    return Listings.parse(client_of(server), store, mode=mode, metadata_ttl=ttl)
+
+
+def mirror_of(
+    server: NeuroVaultServer, data_dir: Path, mode: str = "download_new"
+) -> Mirror:
+    return Mirror(listings_of(server, data_dir, mode))
+
+
+def vault_of(
+    server: NeuroVaultServer,
+    data_dir: Path,
+    mode: str = "download_new",
+    errors: str = "raise",
+    workers: int = 4,
+) -> Vault:
+    pool = Pool(workers, errors, progress=False)  # type: ignore[arg-type]
+    return Vault(mirror_of(server, data_dir, mode), pool)
+
+
+def find(
+    server: NeuroVaultServer,
+    data_dir: Path,
+    mode: str = "download_new",
+    errors: str = "raise",
+    workers: int = 4,
+    **query: Any,
+) -> Found:
+    """Search once."""
+    pool = Pool(workers, errors, progress=False)  # type: ignore[arg-type]
+    return Finder(listings_of(server, data_dir, mode), pool).find(Query.parse(**query))
+
+
+def ids(items: Any) -> list[int]:
+    return [item.id for item in items]
+
+
+def asked(server: NeuroVaultServer, pattern: str = "") -> list[str]:
+    """The paths asked for since the last look, sorted; queries count as one page."""
+    found = sorted(
+        each.path for each in server.requests if re.search(pattern, each.path)
+    )
+    server.clear_requests()
+    return found
+
+
+def file_of(listings: Listings, image_id: int) -> ImageFile:
+    file = listings.image(image_id).file
+    assert file is not None
+    return file
+
+
+def kept_texts(data_dir: Path) -> bytes:
+    """Everything written below a folder, names included."""
+    paths = sorted(data_dir.rglob("*"))
+    names = " ".join(map(str, paths)).encode()
+    return names + b"".join(path.read_bytes() for path in paths if path.is_file())
+
+
+def many_collections(count: int, images: int = 2) -> Archive:
+    """Numbered collections with images whose files nobody asks for."""
+    archive = Archive()
+    for number in range(1, count + 1):
+        archive.add_collection(f"collection {number}", id=number)
+        for place in range(images):
+            archive.add_image(number, b"", id=1000 * number + place)
+    return archive
+
+
+class BusyServer(NeuroVaultServer):
+    """Answers late where a pattern says so, and counts how many wait at a time."""
+
+    def __init__(self, archive: Archive | None, pattern: str, seconds: float) -> None:
+        super().__init__(archive)
+        self.most = 0
+        self._pattern = pattern
+        self._seconds = seconds
+        self._waiting = 0
+        self._counting = threading.Lock()
+
+    def prepare(self, asked: Any) -> Any:
+        if re.search(self._pattern, asked.path) is None:
+            return super().prepare(asked)
+        with self._counting:
+            self._waiting += 1
+            self.most = max(self.most, self._waiting)
+        self.wait(self._seconds)
+        with self._counting:
+            self._waiting -= 1
+        return super().prepare(asked)

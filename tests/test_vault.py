@@ -1,0 +1,369 @@
+"""The façade: files and words for many images, under each policy on failures."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asking import asked, find, ids, many_collections, vault_of
+
+from intake_neurovault.errors import (
+    ArgumentError,
+    CorruptFileError,
+    GeometryError,
+    MissingError,
+    NeuroVaultWarning,
+    OfflineError,
+    StoreError,
+)
+from intake_neurovault.pool import MAX_FAILURES_IN_A_ROW, Pool
+from intake_neurovault.records import Image, ImageFile
+from intake_neurovault.testing import Archive, Fault, NeuroVaultServer
+from intake_neurovault.vault import Vault
+
+MEDIA = "^/media/"
+BROKEN = [2201, 2202, 2203, 2204, 2205, 2206]
+
+
+def files_of(images: tuple[Image, ...]) -> list[ImageFile]:
+    return [image.file for image in images if image.file is not None]
+
+
+# ---- arguments ------------------------------------------------------------------
+
+
+def test_the_parts_are_what_was_asked_for(tmp_path: Path) -> None:
+    vault = Vault.parse(
+        url="http://localhost:8000/api/",
+        data_dir=tmp_path,
+        mode="update",
+        metadata_ttl="2h",
+        trusted_hosts=("files.lab.org",),
+        timeout=5,
+        retries=0,
+        workers=3,
+        errors="skip",
+        progress=False,
+    )
+    assert vault.pool == Pool(3, "skip", progress=False)
+    client = vault.mirror.client
+    assert (client.url, client.timeout, client.retries) == (
+        "http://localhost:8000",
+        5,
+        0,
+    )
+    assert client.trusted_hosts == ("files.lab.org",)
+    assert vault.mirror.store.root == tmp_path / "neurovault"
+    assert (vault.mirror.listings.mode, vault.mirror.listings.ttl) == ("update", 7200)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"mode": "online"}, "'mode' must be one of"),
+        ({"metadata_ttl": "soon"}, "metadata_ttl='soon'"),
+        ({"workers": 0}, "workers=0"),
+        ({"errors": "stop"}, "'errors' must be one of"),
+        ({"timeout": 0}, "timeout"),
+        ({"data_dir": 7}, "data_dir"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_named(arguments: Any, text: str) -> None:
+    with pytest.raises(ArgumentError, match=text):
+        Vault.parse(**arguments)
+
+
+def test_a_vault_travels(server: NeuroVaultServer, data_dir: Path) -> None:
+    vault = vault_of(server, data_dir)
+    copy = pickle.loads(pickle.dumps(vault))
+    assert copy == vault
+    assert hash(copy) == hash(vault)
+
+
+# ---- files ----------------------------------------------------------------------
+
+
+def test_files_come_in_the_order_asked(
+    server: NeuroVaultServer, data_dir: Path
+) -> None:
+    found = find(server, data_dir, image_ids=[32021, 10426, 32015, 48001])
+    vault = vault_of(server, data_dir)
+    server.clear_requests()
+    fetched = vault.fetch(found.images)
+    names = [path.name for path in fetched.paths if path]
+    assert names == [f"image_{number}.nii.gz" for number in ids(found.images)]
+    assert fetched.failures == ()
+    assert len(asked(server, MEDIA)) == 4
+    assert vault.fetch(found.images) == fetched
+    assert vault.open(files_of(found.images)) == list(fetched.paths)
+    assert asked(server) == []
+
+
+def test_the_same_image_twice_is_downloaded_once(
+    server: NeuroVaultServer, data_dir: Path
+) -> None:
+    (image,) = find(server, data_dir, image_ids=[32015]).images
+    server.clear_requests()
+    paths = vault_of(server, data_dir).fetch([image, image, image]).paths
+    assert len(paths) == 3
+    assert len(set(paths)) == 1
+    assert len(asked(server, MEDIA)) == 1
+
+
+@pytest.mark.parametrize("errors", ["warn", "skip"])
+def test_what_cannot_be_had_is_left_out_and_reported(
+    server: NeuroVaultServer,
+    data_dir: Path,
+    errors: str,
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    found = find(server, data_dir, image_ids=[*BROKEN, 32015])
+    vault = vault_of(server, data_dir, errors=errors)
+    if errors == "warn":
+        text = r"6 things could not be fetched; see \.failures\. First: .mage 2201"
+        with pytest.warns(NeuroVaultWarning, match=text):
+            fetched = vault.fetch(found.images)
+    else:
+        fetched = vault.fetch(found.images)
+    assert len(recwarn) == 0
+    assert [path is not None for path in fetched.paths] == [False] * 6 + [True]
+    assert [each.id for each in fetched.failures] == BROKEN
+    for failure, image in zip(fetched.failures, found.images, strict=False):
+        assert failure.collection_id == 22
+        assert failure.url.startswith(f"{server.url}/media/images/22/")
+        assert failure.attempts > 0
+        assert str(image.id) in failure.reason
+
+
+def test_raise_raises_the_first_and_keeps_what_was_fetched(
+    server: NeuroVaultServer, data_dir: Path
+) -> None:
+    found = find(server, data_dir, image_ids=[32015, 2201, 2202])
+    vault = vault_of(server, data_dir)
+    with pytest.raises(MissingError, match=r"(?i)image 2201 \(collection 22\)"):
+        vault.fetch(found.images)
+    assert vault.mirror.store.local_path(files_of(found.images)[0]) is not None
+
+
+def test_an_image_without_a_file_is_named(
+    fresh_server: NeuroVaultServer, data_dir: Path
+) -> None:
+    fresh_server.archive.edit_image(32015, file=None)
+    images = find(fresh_server, data_dir, image_ids=[32015, 32016]).images
+    with pytest.raises(MissingError, match=r"image 32015 \(collection 1952\) has no f"):
+        vault_of(fresh_server, data_dir).fetch(images)
+    fetched = vault_of(fresh_server, data_dir, errors="skip").fetch(images)
+    assert [path is None for path in fetched.paths] == [True, False]
+    assert [each.id for each in fetched.failures] == [32015]
+
+
+def lost_archive(count: int) -> Archive:
+    """One collection of images whose files the server has lost."""
+    archive = Archive()
+    archive.add_collection("lost", id=1)
+    for number in range(1, count + 1):
+        archive.add_image(1, None, id=number)
+    return archive
+
+
+@pytest.mark.parametrize("errors", ["warn", "skip"])
+def test_a_server_that_fails_again_and_again_is_given_up(
+    data_dir: Path, errors: str
+) -> None:
+    with NeuroVaultServer(many_collections(1, 2 * MAX_FAILURES_IN_A_ROW)) as server:
+        images = find(server, data_dir, collection_ids=[1]).images
+        server.faults.append(Fault(match=MEDIA, kind="html"))
+        vault = vault_of(server, data_dir, errors=errors)
+        with pytest.raises(CorruptFileError, match=r"(?i)image 1099\b"):
+            vault.fetch(images)
+        assert len(set(asked(server, MEDIA))) <= MAX_FAILURES_IN_A_ROW + 4
+
+
+@pytest.mark.parametrize("mode", ["download_new", "offline"])
+def test_files_that_are_not_there_end_no_run(data_dir: Path, mode: str) -> None:
+    count = MAX_FAILURES_IN_A_ROW + 20
+    with NeuroVaultServer(lost_archive(count)) as server:
+        images = find(server, data_dir, collection_ids=[1]).images
+        fetched = vault_of(server, data_dir, mode, errors="skip").fetch(images)
+    assert fetched.paths == (None,) * count
+    assert [each.id for each in fetched.failures] == list(range(1, count + 1))
+
+
+def test_a_store_that_cannot_be_written_is_told_before_all_is_tried(
+    server: NeuroVaultServer, data_dir: Path, tmp_path: Path
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("a file where a folder is needed")
+    images = find(server, data_dir, collection_ids=[1952]).images
+    server.clear_requests()
+    with pytest.raises(StoreError, match="pass data_dir="):
+        vault_of(server, blocked).fetch(images)
+    assert len(asked(server, MEDIA)) == 0
+
+
+# ---- files for a computation ----------------------------------------------------
+
+
+def test_a_computation_gets_files_or_an_error(
+    server: NeuroVaultServer, data_dir: Path
+) -> None:
+    files = files_of(find(server, data_dir, image_ids=[32015, 2201]).images)
+    vault = vault_of(server, data_dir)
+    assert [path.name for path in vault.open(files[:1]) if path] == [
+        "image_32015.nii.gz"
+    ]
+    with pytest.raises(MissingError, match=r"(?i)image 2201"):
+        vault.open(files)
+    assert vault.open([]) == []
+
+
+@pytest.mark.parametrize("errors", ["warn", "skip"])
+def test_a_computation_gets_none_where_failures_are_allowed(
+    server: NeuroVaultServer,
+    data_dir: Path,
+    errors: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    files = files_of(find(server, data_dir, image_ids=[32015, 2201, 32016]).images)
+    vault = vault_of(server, data_dir, errors=errors)
+    with caplog.at_level(logging.WARNING):
+        paths = vault.open(files)
+    assert [path is None for path in paths] == [False, True, False]
+    (line,) = caplog.messages
+    assert re.match("(?i)left empty: image 2201", line)
+
+
+def test_a_computation_offline_asks_nothing(
+    server: NeuroVaultServer, data_dir: Path
+) -> None:
+    files = files_of(find(server, data_dir, image_ids=[32015, 32016]).images)
+    vault_of(server, data_dir).open(files[:1])
+    server.clear_requests()
+    offline = vault_of(server, data_dir, "offline", errors="skip")
+    assert [path is None for path in offline.open(files)] == [False, True]
+    with pytest.raises(OfflineError, match="file of image 32016"):
+        vault_of(server, data_dir, "offline").open(files)
+    assert asked(server) == []
+
+
+# ---- geometry -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("errors", ["raise", "skip"])
+def test_geometries_are_read_from_the_files(
+    server: NeuroVaultServer, data_dir: Path, errors: str
+) -> None:
+    found = find(server, data_dir, image_ids=[32015, 2015, 48001])
+    vault = vault_of(server, data_dir, errors=errors)
+    paths = vault.fetch(found.images).paths
+    if errors == "raise":
+        with pytest.raises(GeometryError, match=r"image 2015 \(collection 20\)"):
+            vault.geometries(found.images, paths)
+        return
+    geometries, failures = vault.geometries(found.images, [paths[0], paths[1], None])
+    assert [each and each.grid.shape for each in geometries] == [
+        (53, 63, 46),
+        None,
+        None,
+    ]
+    assert [each.id for each in failures] == [2015]
+
+
+# ---- words ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def pairs(server: NeuroVaultServer, data_dir: Path) -> list[tuple[Image, Any]]:
+    found = find(server, data_dir, collection_ids=[1952], max_images=4)
+    return [(image, found.collections[1952]) for image in found.images]
+
+
+def test_words_come_in_the_order_asked_and_only_once(
+    server: NeuroVaultServer, data_dir: Path, pairs: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("INTAKE_NEUROVAULT_WORDS_URL", f"{server.url}/api/decode/")
+    server.clear_requests()
+    words = vault_of(server, data_dir).words(pairs)
+    assert words.failures == ()
+    assert len({tuple((each or {}).values()) for each in words.weights}) == 4
+    assert len(asked(server)) == 4
+    assert (
+        vault_of(server, data_dir, "offline").words(pairs[::-1]).weights
+        == (words.weights[::-1])
+    )
+    assert asked(server) == []
+
+
+def test_offline_without_words_fails_one_by_one(
+    server: NeuroVaultServer, data_dir: Path, pairs: Any
+) -> None:
+    base = f"{server.url}/api/decode/"
+    vault_of(server, data_dir).words(pairs[2:3], base)
+    server.clear_requests()
+    offline = vault_of(server, data_dir, "offline")
+    with pytest.warns(
+        NeuroVaultWarning, match="3 things could not be fetched from Neu"
+    ):
+        words = offline.words(pairs, base)
+    assert [each is None for each in words.weights] == [True, True, False, True]
+    assert [each.url for each in words.failures] == [
+        f"{base}?neurovault={image.id}" for image, _ in (*pairs[:2], pairs[3])
+    ]
+    assert asked(server) == []
+
+
+def test_skip_is_silent_about_words(
+    fresh_server: NeuroVaultServer, data_dir: Path, pairs: Any
+) -> None:
+    fresh_server.faults.append(Fault(match="decode", kind="503"))
+    vault = vault_of(fresh_server, data_dir, errors="skip")
+    words = vault.words(pairs, f"{fresh_server.url}/api/decode/")
+    assert words.weights == (None,) * 4
+    assert [each.id for each in words.failures] == [image.id for image, _ in pairs]
+    assert all(each.attempts == 2 for each in words.failures)
+
+
+@pytest.mark.parametrize("mode", ["download_new", "offline"])
+def test_a_decoder_that_is_away_is_asked_no_more_and_blocks_nothing(
+    data_dir: Path, mode: str
+) -> None:
+    count = MAX_FAILURES_IN_A_ROW + 60
+    with NeuroVaultServer(many_collections(1, count)) as server:
+        found = find(server, data_dir, collection_ids=[1])
+        server.faults.append(Fault(match="decode", kind="html"))
+        server.clear_requests()
+        vault = vault_of(server, data_dir, mode, errors="skip")
+        pairs = [(image, found.collections[1]) for image in found.images]
+        words = vault.words(pairs, f"{server.url}/api/decode/")
+        requests = len(asked(server))
+    assert words.weights == (None,) * count
+    assert [each.id for each in words.failures] == ids(found.images)
+    if mode == "offline":
+        assert requests == 0
+    else:
+        assert MAX_FAILURES_IN_A_ROW <= requests / 2 <= MAX_FAILURES_IN_A_ROW + 8
+        assert "asked no more" in words.failures[-1].reason
+
+
+@pytest.mark.parametrize("errors", ["raise", "warn", "skip"])
+def test_an_address_that_is_none_is_an_error(
+    server: NeuroVaultServer, data_dir: Path, pairs: Any, errors: str
+) -> None:
+    with pytest.raises(ArgumentError, match="words_url='neurosynth' must begin with"):
+        vault_of(server, data_dir, errors=errors).words(pairs, "neurosynth")
+
+
+def test_an_empty_variable_is_no_address(
+    server: NeuroVaultServer,
+    data_dir: Path,
+    pairs: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("INTAKE_NEUROVAULT_WORDS_URL", "")
+    words = vault_of(server, data_dir, "offline", errors="skip").words(pairs)
+    assert all("neurosynth.org" in each.url for each in words.failures)
