@@ -1,0 +1,359 @@
+"""The folders of an archive as fsspec sees them, wherever their records come from.
+
+Paths, listings in memory, and work on many files at a time; what is asked of whom
+is for the filesystems to say.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from glob import has_magic
+from inspect import Signature, signature
+from typing import IO, Any
+
+from fsspec import AbstractFileSystem
+from fsspec.callbacks import DEFAULT_CALLBACK, Callback
+from fsspec.utils import stringify_path, tokenize
+
+from intake_neurovault import layout
+from intake_neurovault.client import Client
+from intake_neurovault.entries import FOLDERS, ROOT, Entry, contents, describe, file_at
+from intake_neurovault.errors import (
+    Failure,
+    MissingError,
+    NeuroVaultError,
+    NeuroVaultWarning,
+)
+from intake_neurovault.layout import Location
+from intake_neurovault.pool import Pool
+from intake_neurovault.records import Collection, Image
+
+_VARIABLES = (
+    "INTAKE_NEUROVAULT_URL",
+    "NILEARN_SHARED_DATA",
+    "NILEARN_DATA",
+    "HOME",
+)
+_ABSENT = (FileNotFoundError, PermissionError)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The records behind one folder."""
+
+    records: Mapping[int, Any]
+    """Its collections or images, by id, in ascending order."""
+    about: Collection | None = None
+    """The collection that it is; None for the folder of all."""
+    failures: Sequence[Failure] = ()
+    """What could not be listed."""
+    until: float = math.inf
+    """How long this holds (Unix time)."""
+    stamp: object = None
+    """What must still be the same for this to hold."""
+
+
+class _Surroundings:
+    """The environment variables that stand in for options, as a class attribute."""
+
+    def __get__(self, instance: object, owner: type) -> tuple[str | None, ...]:
+        return tuple(os.environ.get(name) for name in _VARIABLES)
+
+
+class Tree(AbstractFileSystem):
+    """What both filesystems share: paths, listings, and lists of files."""
+
+    root_marker = ""
+    surroundings = _Surroundings()
+    # NOTE: fsspec gives the same instance for the same options, which is another
+    # filesystem once a variable has changed that an option falls back on.
+    _extra_tokenize_attributes = ("surroundings",)
+    client: Client
+    pool: Pool
+    __signature__: Signature
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # NOTE: the metaclass would show its own signature, which says nothing.
+        _, *options = signature(cls.__init__).parameters.values()
+        cls.__signature__ = Signature(options)
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        if isinstance(path, list):
+            return [cls._strip_protocol(each) for each in path]
+        text: str = stringify_path(path)
+        for prefix in (f"{cls.protocol}::", f"{cls.protocol}://", "neurovault://"):
+            text = text.removeprefix(prefix)
+        return text.strip("/")
+
+    def _list(self, collection_id: int | None) -> Folder:
+        raise NotImplementedError
+
+    def _find_collection(self, collection_id: int) -> Collection:
+        raise NotImplementedError
+
+    def _image(self, location: Location) -> Image:
+        raise NotImplementedError
+
+    def _stamp(self, collection_id: int | None) -> object:
+        """Give what must not have changed for a listing in memory to hold."""
+
+    def _as_kept(self, entry: Entry) -> Entry:
+        return entry
+
+    def ls(
+        self, path: str, detail: bool = True, refresh: bool = False, **_: Any
+    ) -> list[Any]:
+        """List a folder; `refresh` asks anew instead of using what is known."""
+        path = self._strip_protocol(path)
+        location = layout.parse(path)
+        if refresh:
+            self.invalidate_cache(path)
+        if location.kind not in FOLDERS:
+            found = [self._entry(location)]
+        else:
+            folder = self._listed(location.collection_id)
+            records = folder.records.values()
+            if folder.about is None:
+                found = [describe("collection", each, self.client) for each in records]
+            else:
+                found = contents(folder.about, records, self.client)
+        found = [self._as_kept(entry) for entry in found]
+        return found if detail else sorted(entry["name"] for entry in found)
+
+    def info(self, path: str, **_: Any) -> Entry:
+        """Describe a file or folder; one request, or none if its folder is known."""
+        location = layout.parse(self._strip_protocol(path))
+        return self._as_kept(self._entry(location))
+
+    def exists(self, path: str, **_: Any) -> bool:
+        """Tell whether something is there; an error if that cannot be found out."""
+        try:
+            self.info(path)
+        except _ABSENT:
+            return False
+        return True
+
+    def isdir(self, path: str) -> bool:
+        """Tell whether this is a collection, or the folder of all."""
+        return self._kind(path) in FOLDERS and self.exists(path)
+
+    def isfile(self, path: str) -> bool:
+        """Tell whether this is an image, or a record."""
+        return self._kind(path) not in (*FOLDERS, None) and self.exists(path)
+
+    def walk(
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        topdown: bool = True,
+        on_error: Any = "omit",
+        **kwargs: Any,
+    ) -> Iterator[Any]:
+        """Walk down; ``omit`` leaves out what is absent, not what fails to answer."""
+        handler = _omit_absent if on_error == "omit" else on_error
+        yield from super().walk(path, maxdepth, topdown, handler, **kwargs)
+
+    def find(
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        withdirs: bool = False,
+        detail: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """List all files below a path."""
+        path = self._strip_protocol(path)
+        if kwargs.pop("refresh", False):
+            self.invalidate_cache(path)
+        if withdirs and self._kind(path) == "collection":
+            # NOTE: once the folder is known, its own entry needs no further request.
+            with suppress(*_ABSENT):
+                self._listed(layout.parse(path).collection_id)
+        return super().find(path, maxdepth, withdirs, detail, **kwargs)
+
+    def glob(self, path: str, maxdepth: int | None = None, **kwargs: Any) -> Any:
+        """Find by pattern; only collections whose own name matches are listed."""
+        folders, _, rest = self._strip_protocol(path).partition("/")
+        if not rest or not has_magic(folders) or "**" in folders:
+            return super().glob(path, maxdepth, **kwargs)
+        rest += "/" if path.endswith("/") else ""
+        merged: dict[str, Entry] = {}
+        found: list[str] = []
+        for folder in super().glob(folders):
+            matches = super().glob(f"{folder}/{rest}", maxdepth, **kwargs)
+            if kwargs.get("detail", False):
+                merged |= matches
+            else:
+                found += matches
+        return merged if kwargs.get("detail", False) else found
+
+    def cat(
+        self, path: Any, recursive: bool = False, on_error: str = "raise", **kwargs: Any
+    ) -> Any:
+        """Read one file, or several at a time."""
+        paths = self.expand_path(
+            path, recursive=recursive, maxdepth=kwargs.pop("maxdepth", None)
+        )
+        if recursive:
+            paths = [each for each in paths if self._kind(each) not in FOLDERS]
+        if not isinstance(path, list) and paths == [self._strip_protocol(path)]:
+            return self.cat_file(paths[0], **kwargs)
+        found = {}
+        read = partial(self.cat_file, **kwargs)
+        with self.pool.map(read, paths) as outcomes:
+            for each, outcome in outcomes:
+                if isinstance(outcome, NeuroVaultError) and on_error == "raise":
+                    raise outcome
+                if not isinstance(outcome, NeuroVaultError) or on_error == "return":
+                    found[each] = outcome
+        return found
+
+    def get(
+        self,
+        rpath: Any,
+        lpath: Any,
+        recursive: bool = False,
+        callback: Callback = DEFAULT_CALLBACK,
+        maxdepth: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Copy to local files, several at a time, each whole or not at all."""
+        plan = _Plan(self)
+        target = lpath if isinstance(lpath, list) else os.fspath(lpath)
+        AbstractFileSystem.get(
+            plan, rpath, target, recursive=recursive, maxdepth=maxdepth
+        )
+        callback.set_size(len(plan.pairs))
+
+        def fetch(pair: tuple[str, str]) -> None:
+            with callback.branched(*pair) as child:
+                self.get_file(*pair, callback=child, **kwargs)
+
+        with self.pool.map(fetch, plan.pairs) as outcomes:
+            for _, outcome in outcomes:
+                if outcome is not None:
+                    raise outcome
+                callback.relative_update()
+
+    def created(self, path: str) -> Any:
+        """Tell when a collection or image was added, if the server says so."""
+        return self.info(path).get("created")
+
+    def modified(self, path: str) -> Any:
+        """Tell when a collection or image last changed, if the server says so."""
+        return self.info(path).get("mtime")
+
+    def ukey(self, path: str) -> str:
+        """Give a text that changes when the server changes the file."""
+        entry = self.info(path)
+        identity = ("name", "nv_id", "url", "size", "mtime")
+        return str(tokenize([str(entry.get(key)) for key in identity]))
+
+    def checksum(self, path: str) -> int:
+        """Give a number that changes when the server changes the file."""
+        return int(self.ukey(path), 16)
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        """Forget what was listed: all, or one collection."""
+        super().invalidate_cache(path)
+        folder = self._strip_protocol(path or "").partition("/")[0]
+        if folder:
+            self.dircache.pop(folder, None)
+        else:
+            self.dircache.clear()
+
+    def _refuse(self, path: object = None, *_: Any, **__: Any) -> Any:
+        """Refuse to write."""
+        msg = "NeuroVault can be read only; write to another filesystem"
+        raise OSError(errno.EROFS, msg, f"{path}")
+
+    mkdir = makedirs = rmdir = rm = rm_file = mv = cp_file = _refuse
+    touch = pipe_file = put_file = _refuse
+
+    def _open(self, path: str, mode: str = "rb", **_: Any) -> IO[bytes]:
+        if mode != "rb":
+            self._refuse(path)
+        return self._opened(file_at(path))
+
+    def _opened(self, location: Location) -> IO[bytes]:
+        raise NotImplementedError
+
+    def _kind(self, path: str) -> str | None:
+        try:
+            return layout.parse(self._strip_protocol(path)).kind
+        except MissingError:
+            return None
+
+    def _entry(self, location: Location) -> Entry:
+        if location.kind == "root":
+            return dict(ROOT)
+        return describe(location.kind, self._record(location), self.client)
+
+    def _record(self, location: Location) -> Collection | Image:
+        if location.image_id is not None:
+            return self._image(location)
+        return self._collection(location.collection_id or 0)
+
+    def _collection(self, collection_id: int) -> Collection:
+        own, every = self._remembered(collection_id), self._remembered(None)
+        known = (own and own.about) or (every and every.records.get(collection_id))
+        return known or self._find_collection(collection_id)
+
+    def _known_image(self, location: Location) -> tuple[Image, Collection] | None:
+        folder = self._remembered(location.collection_id)
+        image = folder.records.get(location.image_id or 0) if folder else None
+        return (image, folder.about) if image and folder and folder.about else None
+
+    def _listed(self, collection_id: int | None) -> Folder:
+        known = self._remembered(collection_id)
+        if known is not None:
+            return known
+        fresh = self._list(collection_id)
+        folder = replace(fresh, stamp=self._stamp(collection_id))
+        if folder.failures:
+            where = "of collections" if collection_id is None else f"of {collection_id}"
+            msg = (
+                f"The list {where} is not complete, {len(folder.failures)} things are "
+                f"missing; list it again later. First: {folder.failures[0].reason}"
+            )
+            warnings.warn(msg, NeuroVaultWarning, stacklevel=3)
+        else:
+            self.dircache[_path(collection_id)] = folder
+        return folder
+
+    def _remembered(self, collection_id: int | None) -> Folder | None:
+        known: Folder | None = self.dircache.get(_path(collection_id))
+        if known is None or time.time() > known.until:
+            return None
+        return known if known.stamp == self._stamp(collection_id) else None
+
+
+class _Plan:
+    """Takes down which files fsspec would copy, and where to."""
+
+    def __init__(self, filesystem: Tree) -> None:
+        self.expand_path = filesystem.expand_path
+        self.isdir = filesystem.isdir
+        self.pairs: list[tuple[str, str]] = []
+
+    def get_file(self, rpath: str, lpath: str, **_: Any) -> None:
+        self.pairs.append((rpath, lpath))
+
+
+def _omit_absent(error: OSError) -> None:
+    if not isinstance(error, _ABSENT):
+        raise error
+
+
+def _path(collection_id: int | None) -> str:
+    return "" if collection_id is None else layout.collection_dir(collection_id)
