@@ -1,0 +1,359 @@
+"""The intake face: driver ``neurovault``, and the catalog that ships with it.
+
+``import intake`` and ``open_catalog`` load this module, so it imports nothing
+heavy; everything else is reached through the package's lazy door.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from functools import cache
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import intake
+from intake.catalog import Catalog
+from intake.source.base import DataSource, Schema
+
+import intake_neurovault
+from intake_neurovault.query import DEFAULTS, reject_unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+    from intake_neurovault.query import Query
+    from intake_neurovault.records import Image
+    from intake_neurovault.result import SearchResult
+
+_ARGUMENTS: Mapping[str, object] = {**DEFAULTS, "resample": None}
+
+
+class NeuroVaultSource(DataSource):
+    """A query on NeuroVault as an intake source.
+
+    It takes the arguments of `intake_neurovault.search`, which explains them,
+    and hands everything on to the `intake_neurovault.SearchResult` that it
+    makes. Opening an entry requests nothing.
+
+    Calling a source gives another one, which differs in what the call says:
+    arguments of `intake_neurovault.search`, or parameters that its entry in a
+    catalog declares. A pickled copy has left its catalog and knows only the former.
+
+    Parameters
+    ----------
+    metadata : mapping, optional
+        What a catalog says about the entry.
+    **arguments
+        Those of `intake_neurovault.search`.
+
+    Raises
+    ------
+    UnknownArgumentError
+        If an argument is misspelt.
+    ArgumentError
+        If a value is not what its argument takes.
+
+    Examples
+    --------
+    >>> import intake
+    >>> source = intake.open_neurovault(image_ids=[10426], grid="mni152-2mm")
+    >>> source.query.image_ids
+    (10426,)
+    >>> source(max_images=5)(nan="zero").result.to_arguments()["max_images"]
+    5
+    """
+
+    name = "neurovault"
+    name_of_driver = "neurovault"
+    version = intake_neurovault.__version__
+    container = "xarray"
+    partition_access = True
+    # NOTE: the base class shows YAML in notebooks and would hide `_repr_html_`.
+    _ipython_display_ = None
+    __signature__ = inspect.Signature(
+        [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+            for name, default in {**_ARGUMENTS, "metadata": None}.items()
+        ]
+    )
+
+    def __init__(
+        self, *, metadata: Mapping[str, Any] | None = None, **arguments: Any
+    ) -> None:
+        self._open(metadata, arguments)
+
+    def _open(
+        self, metadata: Mapping[str, Any] | None, arguments: Mapping[str, Any]
+    ) -> None:
+        # NOTE: discover() adds to `self.metadata`; what was given must stay as it was,
+        # because YAML and copies are made from it.
+        super().__init__(metadata=dict(metadata or {}))
+        reject_unknown(arguments, _ARGUMENTS, where="the driver 'neurovault'")
+        self._arguments = {name: _settled(value) for name, value in arguments.items()}
+        self._captured_init_kwargs = {"metadata": _settled(metadata), **self._arguments}
+        self._given: dict[str, Any] = {}
+        self.result: SearchResult = intake_neurovault.search(**self._arguments)
+
+    def configure_new(self, **changes: Any) -> NeuroVaultSource:
+        """Make a source that differs in some arguments.
+
+        Calling the source, and ``get``, do the same. What earlier calls changed
+        stays changed.
+
+        Parameters
+        ----------
+        **changes
+            Arguments of `intake_neurovault.search`, or parameters of the entry.
+
+        Returns
+        -------
+        NeuroVaultSource
+            The new source; nothing is requested.
+
+        Raises
+        ------
+        UnknownArgumentError
+            If an argument is misspelt.
+        ArgumentError
+            If a value is not what its argument takes.
+        """
+        new: NeuroVaultSource
+        if self._entry is None:
+            new = type(self)(**{**self._captured_init_kwargs, **changes})
+            new.name, new.description = self.name, self.description
+            return new
+        kept = {
+            name: self._arguments[name]
+            for name in self._passed_kwargs
+            if name in self._arguments
+        }
+        given = {**kept, **self._given, **changes}
+        new = self._entry(**given)
+        if hidden := _hidden(self._entry, given):
+            new._open(new._captured_init_kwargs["metadata"], new._arguments | hidden)
+        new._given = given
+        return new
+
+    __call__ = get = configure_new
+
+    @property
+    def query(self) -> Query:
+        """What the entry looks for."""
+        return self.result.query
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """The images as a table: one row each, the core metadata typed."""
+        return self.result.df
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """What could not be had, and why."""
+        return self.result.failures
+
+    def __len__(self) -> int:
+        return len(self.result)
+
+    def __bool__(self) -> bool:
+        # NOTE: intake asks for the truth of sources; that must not cost a request.
+        return True
+
+    def __iter__(self) -> Iterator[Image]:
+        return iter(self.result)
+
+    def keys(self) -> list[int]:
+        """List the ids of the images, in the order of the result.
+
+        Returns
+        -------
+        list of int
+            The ids.
+        """
+        return self.result.keys()
+
+    def explain(self) -> pd.DataFrame:
+        """Tell how many records each term removed.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``term``, ``removed``, ``alone``.
+        """
+        return self.result.explain()
+
+    def fetch(self) -> dict[int, Path]:
+        """Download what is missing: several at a time, verified, each once.
+
+        Returns
+        -------
+        dict of int to pathlib.Path
+            The local file of each image that could be had.
+        """
+        return self.result.fetch()
+
+    def to_dask(self) -> xr.Dataset:
+        """Build the lazy cube.
+
+        Returns
+        -------
+        xarray.Dataset
+            ``maps(image, x, y, z)`` with the metadata as coordinates.
+        """
+        return self.result.to_dask()
+
+    def to_datatree(self) -> xr.DataTree:
+        """Build a tree of lazy cubes, one for each grid that occurs.
+
+        Returns
+        -------
+        xarray.DataTree
+            A node for each grid.
+        """
+        return self.result.to_datatree()
+
+    def read(self) -> xr.Dataset:
+        """Load the whole cube into memory.
+
+        Returns
+        -------
+        xarray.Dataset
+            As `to_dask`, computed.
+        """
+        return self.result.read()
+
+    def read_partition(self, i: int) -> xr.DataArray:
+        """Load one map.
+
+        Parameters
+        ----------
+        i : int
+            Its place in the result, from 0.
+
+        Returns
+        -------
+        xarray.DataArray
+            ``(x, y, z)``; its attributes are the metadata of the image.
+        """
+        return self.result.read_partition(i)
+
+    def read_chunked(self) -> Iterator[xr.DataArray]:
+        """Load the maps one after the other.
+
+        Yields
+        ------
+        xarray.DataArray
+            As `read_partition` gives them.
+        """
+        return self.result.read_chunked()
+
+    def _get_schema(self) -> Schema:
+        about = self.result.discover()
+        about["extra_metadata"] = about.pop("metadata")
+        return Schema(about)
+
+    def _close(self) -> None:
+        self.result.close()
+        self._schema = None
+
+    def _yaml(self) -> dict[str, Any]:
+        metadata = dict(self._captured_init_kwargs["metadata"] or {})
+        # NOTE: intake adds the folder of the catalog, which is this machine's affair.
+        metadata.pop("catalog_dir", None)
+        entry = {
+            "driver": self.name_of_driver,
+            "description": self.description or "",
+            "metadata": metadata,
+            "args": self.result.to_arguments(),
+        }
+        return {"sources": {self.name: entry}}
+
+    def __repr__(self) -> str:
+        return f"<NeuroVaultSource {self.name!r}: {self.result!r}>"
+
+    def _repr_html_(self) -> str:
+        about = f": {escape(self.description)}" if self.description else ""
+        shown = escape(repr(self.result))
+        return f"<p><b>{escape(self.name)}</b>{about}<br><code>{shown}</code></p>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, NeuroVaultSource):
+            return NotImplemented
+        return self.result == other.result
+
+    def __hash__(self) -> int:
+        return hash(self.result)
+
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        return (type(self).__name__, *self.result.__dask_tokenize__())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "kwargs": dict(self._captured_init_kwargs),
+            "name": self.name,
+            "description": self.description,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        arguments = dict(state["kwargs"])
+        self._open(arguments.pop("metadata"), arguments)
+        self.name = state["name"]
+        self.description = state["description"]
+
+
+# Copies are made from the arguments; meanwhile the caller may change a mapping or a
+# list, and an iterator would be empty.
+def _settled(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _settled(each) for name, each in value.items()}
+    if isinstance(value, list | Iterator):
+        return [_settled(each) for each in value]
+    return value
+
+
+# Gives the arguments of a call that intake drops: those that the entry declares as
+# parameters, but whose value it does not make from them.
+def _hidden(entry: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    written = entry.describe()["args"]
+    return {
+        parameter.name: parameter.validate(given[parameter.name])
+        for parameter in entry._user_parameters
+        if parameter.name in given
+        and parameter.name in _ARGUMENTS
+        and "{{" not in str(written.get(parameter.name))
+    }
+
+
+def open_packaged_catalog(name: str = "neurovault") -> Catalog:
+    """Open one of the catalogs that ship with the package.
+
+    Parameters
+    ----------
+    name : str
+        The name of the file, without ``.yaml``.
+
+    Returns
+    -------
+    intake.catalog.Catalog
+        The catalog; nothing is requested.
+
+    Examples
+    --------
+    >>> "brainpedia" in list(open_packaged_catalog())
+    True
+    """
+    path = files("intake_neurovault.catalogs") / f"{name}.yaml"
+    return intake.open_catalog(str(path))
+
+
+@cache
+def __getattr__(name: str) -> Any:
+    # NOTE: the entry point group `intake.catalogs` wants an instance; made here when
+    # somebody asks for it, so that loading the driver opens no file.
+    if name == "packaged_catalog":
+        return open_packaged_catalog()
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
