@@ -1,0 +1,454 @@
+"""The table of layers, and that the code keeps to it.
+
+Modules may import only from layers below their own. A package of other people is
+imported by its owners alone. The same table stands in the README.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = "intake_neurovault"
+SOURCE = ROOT / PACKAGE
+
+LAYERS = {
+    "errors": 0,
+    "address": 1,
+    "atomic": 1,
+    "datadir": 1,
+    "grid": 1,
+    "integrity": 1,
+    "layout": 1,
+    "modes": 1,
+    "neurosynth": 1,
+    "pool": 1,
+    "refs": 1,
+    "resampling": 1,
+    "resource": 1,
+    "retry": 1,
+    "schema": 1,
+    "values": 1,
+    "words": 1,
+    "endpoint": 2,
+    "headers": 2,
+    "paging": 2,
+    "parameters": 2,
+    "predicates": 2,
+    "records": 2,
+    "transport": 2,
+    "conditions": 3,
+    "diagnosis": 3,
+    "nifti": 3,
+    "sidecars": 3,
+    "transfer": 3,
+    "client": 4,
+    "coordinates": 4,
+    "filters": 4,
+    "ledger": 4,
+    "placement": 4,
+    "stack": 4,
+    "accessor": 5,
+    "cube": 5,
+    "entries": 5,
+    "found": 5,
+    "known": 5,
+    "query": 5,
+    "shelf": 5,
+    "tables": 5,
+    "store": 6,
+    "tree": 6,
+    "listings": 7,
+    "copies": 8,
+    "finder": 8,
+    "mirror": 8,
+    "filesystem": 9,
+    "vault": 9,
+    "result": 10,
+    "arguments": 11,
+    "driver": 11,
+    "testing": 12,
+    "demo": 13,
+    "cli": 14,
+}
+"""Each module, or package inside the package, and its layer."""
+
+OWNERS = {
+    "nibabel": {"headers", "testing"},
+    "nilearn": set(),
+    "nilearn.plotting": {"accessor"},
+    "scipy": {"resampling", "testing"},
+    "requests": {"transport"},
+    "urllib3": {"transport"},
+    "fsspec": {"filesystem", "tree"},
+    "dask": {"cube"},
+    "xarray": {"cube", "result", "accessor"},
+    "sklearn": {"words"},
+    "concurrent": {"pool"},
+    "tqdm": {"pool"},
+    "pandas": {"result", "tables"},
+    "intake": {"driver", "demo"},
+    "click": {"cli"},
+}
+"""Who may import what; the longest matching name counts."""
+
+FREE = {"numpy"}
+"""Foreign packages that every module may import."""
+
+DOOR = LAYERS["driver"]
+"""The layer from which on ``import intake_neurovault`` itself is allowed."""
+
+LIGHT = ["intake_neurovault", "intake_neurovault.driver", "intake_neurovault.cli"]
+HEAVY = [
+    "nilearn",
+    "nibabel",
+    "xarray",
+    "pandas",
+    "sklearn",
+    "dask",
+    "scipy",
+    "requests",
+    "matplotlib",
+]
+LONGEST_FUNCTION = 50
+LONGEST_MODULE = 400
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module, as written somewhere."""
+
+    target: str
+    """Absolute dotted name; for ``from x import y`` this is ``x.y``."""
+    line: int
+    """Where."""
+    function: str | None
+    """The function it stands in, None at module level."""
+    for_types: bool
+    """Whether it is for the type checker only."""
+
+
+class Imports(ast.NodeVisitor):
+    """Collect the imports of a module, with where they stand."""
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+        self.found: list[Import] = []
+        self._functions: list[str] = []
+        self._typing = 0
+
+    def _add(self, target: str, node: ast.stmt) -> None:
+        function = self._functions[-1] if self._functions else None
+        self.found.append(Import(target, node.lineno, function, self._typing > 0))
+
+    def visit_Import(self, node: ast.Import) -> None:
+        for alias in node.names:
+            self._add(alias.name, node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        base = node.module or ""
+        if node.level:
+            parents = self.package.split(".")
+            stem = ".".join(parents[: len(parents) - node.level + 1])
+            base = f"{stem}.{base}".rstrip(".")
+        for alias in node.names:
+            self._add(f"{base}.{alias.name}", node)
+
+    def visit_If(self, node: ast.If) -> None:
+        typing = "TYPE_CHECKING" in ast.dump(node.test)
+        self._typing += typing
+        for child in node.body:
+            self.visit(child)
+        self._typing -= typing
+        for child in node.orelse:
+            self.visit(child)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        self._visit_function(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        self._visit_function(node)
+
+    def _visit_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        self._functions.append(node.name)
+        self.generic_visit(node)
+        self._functions.pop()
+
+
+@dataclass(frozen=True)
+class Module:
+    """One source file of the package."""
+
+    name: str
+    """Dotted name without the package's, such as ``query`` or ``testing.server``."""
+    path: Path
+    """The file."""
+
+    @property
+    def unit(self) -> str:
+        """The row of the table it belongs to."""
+        return self.name.partition(".")[0]
+
+    @property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.path.read_text("utf-8"), str(self.path))
+
+    @property
+    def imports(self) -> list[Import]:
+        inside = self.path.parent.relative_to(ROOT).parts
+        visitor = Imports(".".join(inside))
+        visitor.visit(self.tree)
+        return visitor.found
+
+
+@cache
+def modules() -> dict[str, Module]:
+    """Every module but the package's own ``__init__``, by name."""
+    found = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        parts = path.relative_to(SOURCE).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        if name:
+            found[name] = Module(name, path)
+    return found
+
+
+def own_module(target: str) -> str | None:
+    """Name the module of this package that an import reaches; "" for its door."""
+    if target.partition(".")[0] != PACKAGE:
+        return None
+    name = target.removeprefix(PACKAGE).lstrip(".")
+    while name and name not in modules():
+        name = name.rpartition(".")[0]
+    return name
+
+
+def foreign_package(target: str) -> str | None:
+    """Name the row of OWNERS that an import falls under."""
+    name = target
+    while name:
+        if name in OWNERS:
+            return name
+        name = name.rpartition(".")[0]
+    return None
+
+
+def functions(module: Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Every function and method of a module, also nested ones."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def body_length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Count the lines of a function's body without its docstring."""
+    body = function.body
+    documented = ast.get_docstring(function) is not None
+    if documented and len(body) == 1:
+        return 0
+    return (function.end_lineno or 0) - body[documented].lineno + 1
+
+
+def test_the_table_names_the_modules_that_there_are() -> None:
+    assert {m.unit for m in modules().values()} == set(LAYERS)
+
+
+def test_imports_only_lead_downwards() -> None:
+    wrong = []
+    for module in modules().values():
+        for found in module.imports:
+            target = own_module(found.target)
+            if target is None or target.partition(".")[0] == module.unit:
+                continue
+            layer = LAYERS[module.unit]
+            allowed = (
+                layer >= DOOR
+                if target == ""
+                else LAYERS[target.partition(".")[0]] < layer
+            )
+            if not allowed:
+                wrong.append(f"{module.name}:{found.line} imports {found.target}")
+    assert wrong == []
+
+
+def test_no_module_reaches_itself() -> None:
+    reaches = {
+        name: {own_module(found.target) for found in module.imports} - {None, "", name}
+        for name, module in modules().items()
+    }
+    # The `__init__` of an inner package gathers its modules; those that name the
+    # package name the module behind it.
+    for _ in reaches:
+        for name, targets in reaches.items():
+            reaches[name] = targets.union(*(reaches[t] for t in targets if t))
+    assert [name for name, targets in reaches.items() if name in targets] == []
+
+
+def test_foreign_packages_are_imported_by_their_owners_only() -> None:
+    wrong = []
+    for module in modules().values():
+        for found in module.imports:
+            package = foreign_package(found.target)
+            if package is None or found.for_types:
+                continue
+            if module.unit not in OWNERS[package]:
+                wrong.append(f"{module.name}:{found.line} imports {found.target}")
+    assert wrong == []
+
+
+def test_every_owner_uses_what_it_owns() -> None:
+    used = {
+        (package, module.unit)
+        for module in modules().values()
+        for found in module.imports
+        if (package := foreign_package(found.target)) is not None
+    }
+    owned = {(package, unit) for package, units in OWNERS.items() for unit in units}
+    assert owned - used == set()
+
+
+def test_every_foreign_package_has_an_owner() -> None:
+    known = {name.partition(".")[0] for name in OWNERS} | FREE | {PACKAGE}
+    required = required_packages()
+    assert required <= known | {"jinja2"}
+
+
+def required_packages() -> set[str]:
+    """The import names of what setup.cfg requires at run time."""
+    text = (ROOT / "setup.cfg").read_text("utf-8")
+    block = re.search(r"^install_requires =\n((?:    .+\n)+)", text, re.MULTILINE)
+    assert block is not None
+    names = re.findall(r"^    ([\w-]+)", block[1], re.MULTILINE)
+    return {{"scikit-learn": "sklearn"}.get(name, name) for name in names}
+
+
+def test_no_import_inside_a_function() -> None:
+    wrong = [
+        f"{module.name}:{found.line} in {found.function}"
+        for module in modules().values()
+        for found in module.imports
+        if found.function is not None
+    ]
+    assert wrong == []
+
+
+def test_no_module_bears_the_name_of_a_public_function() -> None:
+    clashes = [
+        f"{module.name}.{node.name}"
+        for module in modules().values()
+        for node in module.tree.body
+        if isinstance(node, ast.FunctionDef)
+        and f"{module.name.rpartition('.')[0]}.{node.name}".lstrip(".") in modules()
+    ]
+    assert clashes == []
+
+
+def test_no_function_is_too_long() -> None:
+    wrong = {
+        f"{module.name}.{function.name}": length
+        for module in modules().values()
+        for function in functions(module)
+        if (length := body_length(function)) > LONGEST_FUNCTION
+    }
+    assert wrong == {}
+
+
+def test_no_module_is_too_long() -> None:
+    wrong = {
+        module.name: length
+        for module in modules().values()
+        if (length := len(module.path.read_text("utf-8").splitlines())) > LONGEST_MODULE
+    }
+    assert wrong == {}
+
+
+def test_the_readme_shows_the_same_table() -> None:
+    rows = re.findall(
+        r"^\|\s*(\d+)\s*\|((?:\s*`\w+`,?)+)\s*\|",
+        (ROOT / "README.md").read_text("utf-8"),
+        re.MULTILINE,
+    )
+    shown = {
+        name: int(layer)
+        for layer, cell in rows
+        for name in re.findall(r"`(\w+)`", cell)
+    }
+    assert shown == LAYERS
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *(f"import {name}" for name in LIGHT),
+        "import intake; intake.open_catalog; list(intake.cat)",
+        "import intake; intake.registry.drivers.enabled_plugins()['neurovault']",
+    ],
+)
+def test_imports_stay_light(run_python: Callable[..., object], code: str) -> None:
+    seen = run_python(
+        f"import json, sys\n{code}\nprint(json.dumps(sorted(sys.modules)))"
+    )
+    assert set(HEAVY) & set(json.loads(seen.stdout)) == set()
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import a.b", [("a.b", None, False)]),
+        ("from a import b", [("a.b", None, False)]),
+        ("from . import b", [(f"{PACKAGE}.b", None, False)]),
+        ("from .a import b", [(f"{PACKAGE}.a.b", None, False)]),
+        ("def f():\n    import a", [("a", "f", False)]),
+        ("class C:\n    def f(self):\n        import a", [("a", "f", False)]),
+        ("if TYPE_CHECKING:\n    import a\nelse:\n    import b", [
+            ("a", None, True),
+            ("b", None, False),
+        ]),
+        ("try:\n    import a\nexcept ImportError:\n    a = None", [("a", None, False)]),
+    ],
+)  # fmt: skip
+def test_the_collector_sees_imports(
+    source: str, expected: list[tuple[str, str | None, bool]]
+) -> None:
+    visitor = Imports(PACKAGE)
+    visitor.visit(ast.parse(source))
+    seen = [(found.target, found.function, found.for_types) for found in visitor.found]
+    assert seen == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("nilearn.plotting.plot_stat_map", "nilearn.plotting"),
+        ("nilearn.surface", "nilearn"),
+        ("nilearn", "nilearn"),
+        ("concurrent.futures.ThreadPoolExecutor", "concurrent"),
+        ("json", None),
+    ],
+)
+def test_foreign_names_fall_under_their_longest_row(
+    target: str, expected: str | None
+) -> None:
+    assert foreign_package(target) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ('def f():\n    """Say."""', 0),
+        ('def f():\n    """Say.\n\n    More.\n    """\n    return 1\n', 1),
+        ("def f():\n    a = 1\n\n    return a\n", 3),
+    ],
+)
+def test_docstrings_do_not_count_as_length(source: str, expected: int) -> None:
+    function = ast.parse(source).body[0]
+    assert isinstance(function, ast.FunctionDef)
+    assert body_length(function) == expected

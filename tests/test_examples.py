@@ -1,0 +1,74 @@
+"""The notebooks run from top to bottom, against a server on this machine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from ipykernel.kernelspec import install
+from nbclient import NotebookClient
+
+from intake_neurovault.testing import NeuroVaultServer
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "examples").glob("*.ipynb"))
+KERNEL = "this-interpreter"
+SECONDS = 120
+
+
+@pytest.fixture
+def kernel(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """Make a kernel of the interpreter that runs the tests, known to no one else."""
+    folder = tmp_path_factory.mktemp("jupyter")
+    install(prefix=str(folder), kernel_name=KERNEL, display_name=sys.version)
+    monkeypatch.setenv("JUPYTER_PATH", str(folder / "share" / "jupyter"))
+    monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+    return KERNEL
+
+
+@pytest.fixture
+def surroundings(
+    child_environment: dict[str, str],
+    server: NeuroVaultServer,
+    data_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Point a kernel to the server on this machine and to an empty store."""
+    for name, value in child_environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("INTAKE_NEUROVAULT_URL", server.url)
+    monkeypatch.setenv("NILEARN_DATA", str(data_dir))
+    # The kernel then draws into the notebook, as it does for a reader.
+    monkeypatch.delenv("MPLBACKEND")
+
+
+def test_there_are_notebooks() -> None:
+    assert NOTEBOOKS != []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_runs(path: Path, kernel: str, surroundings: None, tmp_path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(
+        notebook,
+        timeout=SECONDS,
+        kernel_name=kernel,
+        resources={"metadata": {"path": str(tmp_path)}},
+    ).execute()
+    outputs = [
+        output
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+    ]
+    assert [output for output in outputs if output.output_type == "error"] == []
+    assert [output for output in outputs if "image/png" in output.get("data", {})] != []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_names_no_folder_of_its_author(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert [home for home in ("/home/", "/Users/", "/root/") if home in text] == []

@@ -1,0 +1,59 @@
+"""The README's first example and its fsspec example, run as they are written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import nibabel as nib
+import pytest
+
+from intake_neurovault.testing import NeuroVaultServer
+
+README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+
+
+def block(language: str, containing: str) -> str:
+    """Give the one code block of a language that holds a text."""
+    found = re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    (code,) = [each for each in found if containing in each]
+    return str(code)
+
+
+@pytest.fixture
+def run_block(
+    run_python: Callable[..., CompletedProcess[str]],
+    fresh_server: NeuroVaultServer,
+    data_dir: Path,
+) -> Callable[[str], CompletedProcess[str]]:
+    """Run code where the server and the store are those of the test."""
+    settings = {
+        "INTAKE_NEUROVAULT_URL": fresh_server.url,
+        "NILEARN_DATA": str(data_dir),
+    }
+    return lambda code: run_python(code, env=settings)
+
+
+def test_the_first_example(
+    run_block: Callable[[str], CompletedProcess[str]],
+    fresh_server: NeuroVaultServer,
+    tmp_path: Path,
+) -> None:
+    entry = block("yaml", "hand_maps")
+    (tmp_path / "maps.yaml").write_text(entry, encoding="utf-8")
+    cell = block("python", "open_catalog")
+    run_block(cell)
+    assert nib.load(tmp_path / "mean.nii.gz").shape == (61, 73, 61)
+    fresh_server.clear_requests()
+    run_block(cell)
+    assert fresh_server.requests == []
+
+
+def test_the_example_of_fsspec(
+    run_block: Callable[[str], CompletedProcess[str]], fresh_server: NeuroVaultServer
+) -> None:
+    done = run_block(block("python", "neurovaultcache") + "\nprint(path)")
+    path = Path(done.stdout.strip())
+    assert path.read_bytes() == fresh_server.file_bytes(10426)
