@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-from intake_neurovault.ledger import Ledger, StoredListing
+from intake_neurovault.ledger import Ledger, Stamp, StoredListing
 from intake_neurovault.records import ImageFile
 from intake_neurovault.refs import Token
 from intake_neurovault.sidecars import OnDisk
@@ -61,7 +61,7 @@ def recall(ledger: Ledger, url: str, collection_id: int | None) -> Known | None:
 # changes whenever the file does, so a stale parse is never served.
 @lru_cache(maxsize=16)
 def _parse(
-    ledger: Ledger, url: str, collection_id: int | None, stamp: int | None
+    ledger: Ledger, url: str, collection_id: int | None, stamp: Stamp | None
 ) -> Known | None:
     listing = None if stamp is None else ledger.listing(url, collection_id)
     return None if listing is None else Known(listing)

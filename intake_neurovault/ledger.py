@@ -24,6 +24,9 @@ FORMAT = 1
 """Version of these files; files of any other version are not read."""
 
 
+Stamp = tuple[int, int, int]
+
+
 @dataclass(frozen=True)
 class StoredListing:
     """What the server listed, and whether that was all.
@@ -123,8 +126,8 @@ class Ledger:
         path = layout.listing_path(server, collection_id)
         self.save_note(path, {"source": Path(path).parent.name} | content)
 
-    def stamp(self, server: str, collection_id: int | None = None) -> int | None:
-        """Give a number that changes when a saved listing does.
+    def stamp(self, server: str, collection_id: int | None = None) -> Stamp | None:
+        """Give a value that changes when a saved listing does.
 
         Parameters
         ----------
@@ -135,14 +138,16 @@ class Ledger:
 
         Returns
         -------
-        int or None
-            Time of last change in nanoseconds; None if nothing was saved.
+        tuple of int or None
+            Time of last change in nanoseconds, file number and size, since a clock
+            may stand still between two saves; None if nothing was saved.
         """
         path = self.root / layout.listing_path(server, collection_id)
         try:
-            return path.stat().st_mtime_ns
+            found = path.stat()
         except OSError:
             return None
+        return found.st_mtime_ns, found.st_ino, found.st_size
 
     def private_id(self, server: str, digest: str) -> int | None:
         """Give the number of a private collection that was seen before.

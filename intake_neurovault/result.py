@@ -277,8 +277,8 @@ class SearchResult:
     def close(self) -> None:
         """Forget what was found; the next look searches again."""
         with self._lock:
-            self._found = None
-            self._later = {}
+            self._found, self._later = None, {}
+            self.vault = self.vault.renewed()
 
     def to_arguments(self) -> dict[str, Any]:
         """Give the arguments of `search` that describe this result.

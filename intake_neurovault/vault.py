@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -136,6 +137,17 @@ class Vault:
         )
         pool = Pool(parse_workers(workers), parse_errors(errors), progress)
         return cls(Mirror(listings), pool)
+
+    def renewed(self) -> Vault:
+        """Begin anew: ``update`` and ``overwrite`` ask once more.
+
+        Returns
+        -------
+        Vault
+            An equal vault.
+        """
+        listings = replace(self.mirror.listings, since=time.time())
+        return replace(self, mirror=replace(self.mirror, listings=listings))
 
     def search(
         self, query: Query, predicate: Callable[[Mapping[str, Any]], bool] | None = None

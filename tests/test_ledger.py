@@ -59,7 +59,7 @@ def test_a_later_listing_replaces(ledger):
     newer = replace(LISTING, complete=True, failures=())
     ledger.save_listing(SERVER, 12, newer)
     assert ledger.listing(SERVER, 12) == newer
-    assert ledger.stamp(SERVER, 12) > first
+    assert ledger.stamp(SERVER, 12) != first
 
 
 def test_stamp_of_nothing(ledger):

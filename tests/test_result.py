@@ -828,6 +828,17 @@ def test_close_forgets_what_was_found(
     assert len(result) == 21
 
 
+def test_close_begins_an_update_anew(
+    ask: Callable[..., SearchResult], fresh_server: NeuroVaultServer
+) -> None:
+    result = ask(collection_ids=[658], mode="update")
+    assert len(result) == 20
+    fresh_server.archive.add_image(658, b"", id=777_001)
+    result.close()
+    assert len(result) == 21
+    assert result == ask(collection_ids=[658], mode="update")
+
+
 def test_a_private_collection_by_its_token(
     ask: Callable[..., SearchResult],
     fresh_server: NeuroVaultServer,
