@@ -326,7 +326,10 @@ def _translated(error: Exception, resource: Resource, policy: Policy) -> Trouble
             "your institution's certificates in REQUESTS_CA_BUNDLE."
         )
     else:
-        kept = UnreachableError(f"{where} cannot be reached: {_words(error)}.")
+        kept = UnreachableError(
+            f"{where} cannot be reached: {_words(error)}; check the network, name "
+            "another server with url=, or pass mode='offline' for what is on disk."
+        )
     kept.__cause__ = None if resource.secret else error
     return Trouble(kept, kind)
 

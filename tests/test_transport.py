@@ -37,6 +37,10 @@ from intake_neurovault.testing import Fault, NeuroVaultServer
 from intake_neurovault.transport import Body, get_json, receive, session
 
 SECRET = "ABCDEFGH"
+ADVICE = (
+    "check the network, name another server with url=, or pass mode='offline' for what "
+    "is on disk."
+)
 QUICK = Policy(timeout=5.0, attempts=3, backoff=0.001, longest=0.05)
 IMPATIENT = replace(QUICK, timeout=0.15)
 
@@ -107,13 +111,13 @@ def test_what_passes_is_asked_again(fresh_server: NeuroVaultServer, kind: Any) -
             "reset",
             QUICK,
             UnreachableError,
-            "cannot be reached: connection reset by peer.",
+            f"cannot be reached: connection reset by peer; {ADVICE}",
         ),
         (
             "short_body",
             QUICK,
             UnreachableError,
-            "cannot be reached: the connection was cut.",
+            f"cannot be reached: the connection was cut; {ADVICE}",
         ),
         (
             "silent",
@@ -173,7 +177,8 @@ def test_nobody_there(unused_port: int) -> None:
     url = f"http://127.0.0.1:{unused_port}/x/"
     found = refused(get_json(page(url), QUICK))
     assert type(found) is UnreachableError
-    assert str(found) == f"Image 10426: {url} cannot be reached: connection refused."
+    text = f"Image 10426: {url} cannot be reached: connection refused; {ADVICE}"
+    assert str(found) == text
     assert found.attempts == QUICK.attempts
 
 
@@ -489,7 +494,8 @@ def test_a_dead_proxy_is_named(
 ) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_port}")
     found = refused(get_json(page("http://lab.invalid/x/"), QUICK))
-    assert str(found).endswith("reached: the proxy failed, connection refused.")
+    text = f"reached: the proxy failed, connection refused; {ADVICE}"
+    assert str(found).endswith(text)
 
 
 def test_plain_http_where_tls_is_expected() -> None:
