@@ -119,7 +119,8 @@ def search(
         How many requests run at a time, 1 to 16.
     errors : {"raise", "warn", "skip"}, optional
         What a failure does; by default ``"raise"`` with explicit ids and
-        ``"warn"`` otherwise. Every failure stands in ``.failures``.
+        ``"warn"`` otherwise. What failed in searching or fetching stands in
+        ``.failures``; while computing, a map that cannot be had raises, or is NaN.
     progress : bool, optional
         Whether to show progress bars; None: only where somebody watches.
     fetch_neurosynth_words : bool

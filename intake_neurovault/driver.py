@@ -165,6 +165,12 @@ class NeuroVaultSource(DataSource):
     def __iter__(self) -> Iterator[Image]:
         return iter(self.result)
 
+    def __getitem__(self, image_id: object) -> Image:
+        return self.result[image_id]
+
+    def __contains__(self, image_id: object) -> bool:
+        return image_id in self.result
+
     def keys(self) -> list[int]:
         """List the ids of the images, in the order of the result.
 

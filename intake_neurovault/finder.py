@@ -38,6 +38,11 @@ Predicate = Callable[[Mapping[str, Any]], bool]
 
 Batch = tuple[Collection, tuple[Image, ...]]
 
+_HOMES = {
+    "image_terms": ("collections", "collection_terms"),
+    "collection_terms": ("images", "image_terms"),
+}
+
 
 @dataclass(frozen=True)
 class Finder:
@@ -282,20 +287,26 @@ class _Sieve:
                 self.refused += 1
 
     def warn_of_unknown_fields(self) -> None:
-        for where, tally, kinds, terms in (
+        images, collections = set(IMAGE_KINDS), set(COLLECTION_KINDS)
+        query = self.query
+        for where, tally, terms, own, other in (
+            ("image_terms", self.image_tally, query.image_filter, images, collections),
             (
                 "collection_terms",
                 self.collection_tally,
-                COLLECTION_KINDS,
-                self.query.collection_filter,
+                query.collection_filter,
+                collections,
+                images,
             ),
-            ("image_terms", self.image_tally, IMAGE_KINDS, self.query.image_filter),
         ):
             if not tally.looked_at:
                 continue
-            known = {*kinds, *tally.fields}
+            known = own | tally.fields
             for name, suggestion in unknown_fields(terms, known, ()).items():
                 hint = f"; did you mean {suggestion!r}?" if suggestion else "."
+                if name in other:
+                    kind, place = _HOMES[where]
+                    hint = f"; it is a field of {kind}: use {place}."
                 msg = f"{where}: no record has a field {name!r}{hint}"
                 warnings.warn(msg, NeuroVaultWarning, stacklevel=2)
 

@@ -21,6 +21,7 @@ from intake_neurovault.errors import (
     NeuroVaultWarning,
     OfflineError,
     PrivateError,
+    StoreError,
 )
 
 A = TypeVar("A")
@@ -245,10 +246,11 @@ class Report:
         Raises
         ------
         NeuroVaultError
-            The error itself under the policy ``raise``, or after too many
-            failures in a row under any policy.
+            The error itself under the policy ``raise``; under any policy if the
+            store cannot be written, or after too many failures in a row.
         """
-        if self.errors == "raise":
+        # NOTE: what the store refuses once it refuses for every file.
+        if self.errors == "raise" or isinstance(error, StoreError):
             raise error
         self.failures.append(failure)
         self.in_a_row = 0 if isinstance(error, HARMLESS) else self.in_a_row + 1

@@ -201,7 +201,7 @@ class Image:
     """``statistic_map``, ``NIDM results statistic map`` or ``atlas``."""
     file: ImageFile | None
     """Its file, or None when the record names none."""
-    metadata: Mapping[str, Any] = field(hash=False)
+    metadata: Mapping[str, Any] = field(hash=False, repr=False)
     """All its fields: null spellings are None, core fields have their types."""
     raw: Mapping[str, Any] = field(hash=False, repr=False)
     """All its fields as served, with the number in place of a token."""

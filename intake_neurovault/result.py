@@ -341,7 +341,8 @@ class SearchResult:
         return ("SearchResult", self._token(), self._words_url, pool, self._predicate)
 
     def __repr__(self) -> str:
-        count = "not searched yet" if self._found is None else f"{len(self)} images"
+        number = len(self._found.images) if self._found else None
+        count = {None: "not searched yet", 1: "1 image"}.get(number, f"{number} images")
         return f"<SearchResult: {count}; {self.query.describe()}>"
 
     def _failures(self) -> list[Failure]:
@@ -380,12 +381,11 @@ class SearchResult:
         return repr((what, place, self._chunks))
 
     def _recipe(self) -> cube.Recipe:
-        found = self.found
         return cube.Recipe(
             reader=self.reader,
             opener=self.vault.open,
             chunks=self._chunks,
-            collections=found.collections,
+            collections=self.found.collections,
             query=json.dumps(self.query.to_json(), sort_keys=True),
             url=self.vault.mirror.client.url,
             token=self._token(),

@@ -218,6 +218,11 @@ class Vault:
         ------
         NeuroVaultError
             Under the policy ``raise``, the first failure.
+
+        Warns
+        -----
+        NeuroVaultWarning
+            Under the policy ``warn``, if something cannot be had.
         """
         report = self.pool.report()
         # NOTE: a chunk is one of many; a bar for each would only flicker.
@@ -227,6 +232,7 @@ class Vault:
         paths = self._local(files, report, pool)
         for failure in report.failures:
             logger.warning("Left empty: %s", failure.reason)
+        report.warn("fetched, and left empty")
         return [paths.get(file.image_id) for file in files]
 
     def geometries(

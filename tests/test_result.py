@@ -258,6 +258,13 @@ def test_an_unknown_field_is_told(ask: Callable[..., SearchResult]) -> None:
         assert len(result) == 0
 
 
+def test_a_field_in_the_wrong_place_is_told(ask: Callable[..., SearchResult]) -> None:
+    result = ask(collection_ids=[658], image_terms={"DOI": {"$null": False}})
+    text = r"'DOI'; it is a field of collections: use collection_terms\."
+    with pytest.warns(NeuroVaultWarning, match=text):
+        assert len(result) == 0
+
+
 def test_a_custom_field_is_known_where_it_occurs(
     ask: Callable[..., SearchResult],
 ) -> None:
@@ -747,6 +754,27 @@ def test_a_listing_that_cannot_be_kept_is_used_all_the_same(
     result = search(url=fresh_server.url, data_dir=blocked, collection_ids=[658])
     with pytest.warns(NeuroVaultWarning, match="pass data_dir="):
         assert len(result) == 20
+
+
+def test_an_unwritable_store_ends_a_run_under_any_policy(
+    fresh_server: NeuroVaultServer, tmp_path: Path
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("a file where a folder is needed")
+    result = search(
+        url=fresh_server.url, data_dir=blocked, image_ids=SOME, errors="skip"
+    )
+    with pytest.raises(StoreError, match="pass data_dir="):
+        result.fetch()
+
+
+def test_a_compute_that_leaves_maps_empty_warns(
+    ask: Callable[..., SearchResult], fresh_server: NeuroVaultServer
+) -> None:
+    dataset = ask(image_ids=[10426, 10410], errors="warn").to_dask()
+    fresh_server.faults.append(Fault(match="/media/images/658/", kind="500"))
+    with pytest.warns(NeuroVaultWarning, match="could not be fetched, and left empty"):
+        assert dataset.maps.isnull().all().compute()
 
 
 def test_an_unreachable_server_is_told(data_dir: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -231,7 +232,12 @@ def test_a_computation_gets_none_where_failures_are_allowed(
 ) -> None:
     files = files_of(find(server, data_dir, image_ids=[32015, 2201, 32016]).images)
     vault = vault_of(server, data_dir, errors=errors)
-    with caplog.at_level(logging.WARNING):
+    warned = (
+        pytest.warns(NeuroVaultWarning, match="1 thing could not be fetched, and left")
+        if errors == "warn"
+        else nullcontext()
+    )
+    with caplog.at_level(logging.WARNING), warned:
         paths = vault.open(files)
     assert [path is None for path in paths] == [False, True, False]
     (line,) = caplog.messages
