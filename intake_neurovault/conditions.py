@@ -14,7 +14,10 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from intake_neurovault.predicates import PATTERNS, Predicate
-from intake_neurovault.values import suggest
+from intake_neurovault.values import (
+    listed,
+    suggest,
+)
 
 Record: TypeAlias = Mapping[str, Any]
 """Metadata of one image or collection."""
@@ -178,7 +181,7 @@ _WORDS = {"$or": "{}", "$xor": "an odd number of {}", "$not": "not {}"}
 def _shorthand(written: Any) -> Any:
     if isinstance(written, dict) and len(written) == 1:
         operator, bound = next(iter(written.items()))
-        plain_value = operator == "$eq" and not isinstance(bound, list)
+        plain_value = operator == "$eq" and not isinstance(listed(bound), list)
         return bound if plain_value or operator == "$in" else written
     return written
 

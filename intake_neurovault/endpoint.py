@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from intake_neurovault.errors import ArgumentError
 from intake_neurovault.resource import host_of
+from intake_neurovault.values import listed
 
 _MOST_RETRIES = 100
 
@@ -139,7 +140,8 @@ def parse_hosts(hosts: object) -> tuple[str, ...]:
     >>> parse_hosts("https://Files.lab.org/maps/")
     ('files.lab.org',)
     """
-    several = [hosts] if isinstance(hosts, str) or hosts is None else hosts
+    several = listed(hosts)
+    several = [several] if isinstance(several, str) or several is None else several
     names: set[str] = set()
     for host in several if isinstance(several, Iterable) else [several]:
         try:

@@ -35,6 +35,8 @@ class NeuroVaultError(Exception):
 
     attempts: int = 0
     """How many requests were spent before giving up."""
+    failures: tuple[Failure, ...] = ()
+    """What else had failed, where this error ended a run of many."""
 
 
 class ArgumentError(NeuroVaultError, ValueError):

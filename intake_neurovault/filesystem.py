@@ -9,7 +9,6 @@ Both have the folders and names of nilearn's data directory::
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import shutil
@@ -20,10 +19,11 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import IO, Any, ClassVar, cast
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from fsspec.implementations.chained import ChainedFileSystem
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import isfilelike
 
 from intake_neurovault import atomic, layout
@@ -45,7 +45,7 @@ from intake_neurovault.parameters import reject_unknown
 from intake_neurovault.pool import Pool, parse_workers
 from intake_neurovault.records import Collection, Image
 from intake_neurovault.store import Store
-from intake_neurovault.tree import Folder, Tree
+from intake_neurovault.tree import Content, Folder, Tree
 
 __all__ = ["NeuroVaultCacheFileSystem", "NeuroVaultFileSystem"]
 
@@ -149,7 +149,7 @@ class NeuroVaultFileSystem(Tree):
             part.replace(sink)
 
     def _opened(self, location: Location) -> IO[bytes]:
-        return io.BytesIO(self._read(location))
+        return Content(self._read(location))
 
     def _read(self, location: Location) -> bytes:
         record = self._record(location)
@@ -322,7 +322,9 @@ class NeuroVaultCacheFileSystem(Tree, ChainedFileSystem):
 
     def _opened(self, location: Location) -> IO[bytes]:
         found = self._local(location)
-        return found.open("rb") if isinstance(found, Path) else io.BytesIO(found)
+        if isinstance(found, Path):
+            return cast("IO[bytes]", LocalFileSystem().open(found, "rb"))
+        return Content(found)
 
     def _local(self, location: Location) -> Path | bytes:
         listings = self._asking(location.collection_id)

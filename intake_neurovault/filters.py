@@ -66,7 +66,12 @@ from intake_neurovault.conditions import (
 )
 from intake_neurovault.errors import FilterError
 from intake_neurovault.predicates import FLAGS, OPERATORS, PATTERNS, Predicate
-from intake_neurovault.values import plain, suggest, unpack
+from intake_neurovault.values import (
+    listed,
+    plain,
+    suggest,
+    unpack,
+)
 
 __all__ = [
     "MAX_DEPTH",
@@ -225,7 +230,7 @@ class _Column:
 
 
 def _parse_field(operand: object, where: str, *, column: _Column) -> Filter:
-    operand = unpack(_translated(operand))
+    operand = listed(unpack(_translated(operand)))
     if isinstance(operand, Mapping):
         return _parse_operators(operand, where, column)
     operator = "$in" if plain(operand)[0] == "list" else "$eq"

@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 
 from intake_neurovault.errors import Failure
 from intake_neurovault.filters import Step
 from intake_neurovault.records import Collection, Image
+
+
+@dataclass
+class Aftermath:
+    """What failed after a search: a file, a geometry, the words of an image."""
+
+    failures: dict[str, tuple[Failure, ...]] = field(default_factory=dict)
+    """The failures of each kind of work."""
+
+    def note(self, work: str, images: Iterable[Image], new: Iterable[Failure]) -> None:
+        """Replace what is known of some images, and leave the others.
+
+        Parameters
+        ----------
+        work : str
+            The kind of work.
+        images : iterable of Image
+            What it was done on.
+        new : iterable of Failure
+            What failed this time.
+        """
+        asked = {image.id for image in images}
+        old = [each for each in self.failures.get(work, ()) if each.id not in asked]
+        self.failures[work] = (*old, *new)
+
+    def rows(self) -> list[Failure]:
+        """List what failed.
+
+        Returns
+        -------
+        list of Failure
+            All kinds of work, one after the other.
+        """
+        return list(chain.from_iterable(self.failures.values()))
 
 
 @dataclass(frozen=True)

@@ -331,6 +331,8 @@ class Listings:
             candidates.append(everything.by_id.get(number))
         if self.offline:
             candidates.append(self.store.collection_record(number))
+            if self.store.images_on_disk(number).records:
+                candidates.append({"id": number})
         found = next((raw for raw in candidates if raw), None)
         return Collection.from_json(found, token=token) if found else None
 

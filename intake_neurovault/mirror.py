@@ -13,6 +13,7 @@ from pathlib import Path
 from intake_neurovault.client import Client
 from intake_neurovault.errors import (
     AnswerError,
+    NeuroVaultError,
     NeuroVaultWarning,
     OfflineError,
     StoreError,
@@ -33,7 +34,7 @@ class _Guards:
     # NOTE: a lock only saves a second download of the same file; correctness rests on
     # unique temporary files and renames.
     locks: tuple[threading.Lock, ...] = field(
-        default_factory=lambda: tuple(threading.Lock() for _ in range(64))
+        default_factory=lambda: tuple(threading.Lock() for _ in range(4096))
     )
     # NOTE: each of dask's threads brings a pool of its own.
     slots: threading.Semaphore = field(
@@ -120,6 +121,7 @@ class Mirror:
         """
         path = self.kept(file)
         if path is not None:
+            self._complete(file)
             return path
         if self.offline:
             msg = (
@@ -129,9 +131,19 @@ class Mirror:
             )
             raise OfflineError(msg)
         guards = _guards()
-        with guards.locks[hash(file) % len(guards.locks)]:
+        place = hash((self.client.url, self.store.root, file))
+        with guards.locks[place % len(guards.locks)]:
             path = self.kept(file)
             return path or self._download(file, progress)
+
+    def _complete(self, file: ImageFile) -> None:
+        """Write the records of a kept file anew, where a crash left none or half."""
+        if self.offline or self.store.is_described(file):
+            return
+        try:
+            self.store.describe(*self.listings.record(file))
+        except NeuroVaultError as error:
+            logger.warning("Image %d stays without a record: %s", file.image_id, error)
 
     def _download(
         self, file: ImageFile, progress: Callable[[int], None] | None

@@ -249,10 +249,11 @@ class Report:
             The error itself under the policy ``raise``; under any policy if the
             store cannot be written, or after too many failures in a row.
         """
+        self.failures.append(failure)
+        error.failures = tuple(self.failures)
         # NOTE: what the store refuses once it refuses for every file.
         if self.errors == "raise" or isinstance(error, StoreError):
             raise error
-        self.failures.append(failure)
         self.in_a_row = 0 if isinstance(error, HARMLESS) else self.in_a_row + 1
         if self.in_a_row >= MAX_FAILURES_IN_A_ROW:
             raise error

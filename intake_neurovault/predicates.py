@@ -20,6 +20,7 @@ from intake_neurovault.values import (
     Value,
     identity,
     instant,
+    listed,
     member_identity,
     plain,
     read_scalar,
@@ -176,7 +177,7 @@ def _rank(item: Any) -> tuple[str, Any]:
 
 
 def _read_list(value: object, kind: str | None, where: str) -> Any:
-    family, content = plain(value)
+    family, content = plain(listed(value))
     if family != "list":
         msg = f"{where}: expected a list; for one value use $eq or $ne"
         raise FilterError(msg)
@@ -184,7 +185,7 @@ def _read_list(value: object, kind: str | None, where: str) -> Any:
 
 
 def _read_contents(value: object, kind: str | None, where: str) -> Any:
-    family, content = plain(value)
+    family, content = plain(listed(value))
     # Members of a list have no kind of their own: only text is cast to be found.
     kind = kind if kind == "text" else None
     return _read_items(content if family == "list" else [value], kind, where)

@@ -6,7 +6,6 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,12 @@ import pandas as pd
 import xarray as xr
 
 from intake_neurovault import accessor, cube
-from intake_neurovault.errors import EmptyResultError, Failure, FilterError
-from intake_neurovault.found import Found
+from intake_neurovault.errors import (
+    EmptyResultError,
+    FilterError,
+    NeuroVaultError,
+)
+from intake_neurovault.found import Aftermath, Found
 from intake_neurovault.nifti import Geometry, Reader, resolve_grid
 from intake_neurovault.query import Query
 from intake_neurovault.records import Image
@@ -30,6 +33,8 @@ __all__ = ["SearchResult", "accessor"]
 logger = logging.getLogger(__name__)
 
 Predicate = Callable[[Mapping[str, Any]], bool]
+
+_CAPPED = "Stopped at the first %d images; max_images=None gives all that match."
 
 
 class SearchResult:
@@ -79,7 +84,7 @@ class SearchResult:
         self._words_url = dict(settings).get("words_url") or None
         self._lock = threading.Lock()
         self._found: Found | None = None
-        self._later: dict[str, tuple[Failure, ...]] = {}
+        self._later = Aftermath()
 
     @property
     def found(self) -> Found:
@@ -87,7 +92,8 @@ class SearchResult:
         with self._lock:
             if self._found is None:
                 self._found = self.vault.search(self.query, self._predicate)
-                self._announce(self._found)
+                if self._found.truncated and self.query.max_images_is_default:
+                    logger.warning(_CAPPED, len(self._found.images))
             return self._found
 
     def __len__(self) -> int:
@@ -133,7 +139,7 @@ class SearchResult:
     @property
     def failures(self) -> pd.DataFrame:
         """What could not be had, and why: one row for each image or page."""
-        return failure_table(self._failures())
+        return failure_table([*self.found.failures, *self._later.rows()])
 
     def explain(self) -> pd.DataFrame:
         """Tell how many records each term removed.
@@ -166,7 +172,7 @@ class SearchResult:
             "metadata": {
                 "dims": ["image", "x", "y", "z"],
                 "collections": sorted(found.collections),
-                "failures": len(self._failures()),
+                "failures": len(self.failures),
                 "listed": found.listed,
             },
         }
@@ -225,7 +231,11 @@ class SearchResult:
         """
         images = self._images()
         geometries = self._geometries(images)
-        return cube.build_tree(images, self._recipe(), geometries=geometries)
+        tree = cube.build_tree(images, self._recipe(), geometries=geometries)
+        if self.query.words:
+            for node in tree.children.values():
+                node.dataset = self._with_words(node.to_dataset())
+        return tree
 
     def read(self) -> xr.Dataset:
         """Load the whole cube into memory.
@@ -277,7 +287,7 @@ class SearchResult:
     def close(self) -> None:
         """Forget what was found; the next look searches again."""
         with self._lock:
-            self._found, self._later = None, {}
+            self._found, self._later = None, Aftermath()
             self.vault = self.vault.renewed()
 
     def to_arguments(self) -> dict[str, Any]:
@@ -301,25 +311,16 @@ class SearchResult:
                 "the operators of the filter grammar, such as {'$gte': 20}."
             )
             raise FilterError(msg)
-        return {
-            **self.query.to_arguments(),
-            **self.reader.to_arguments(),
-            **{
-                name: list(value) if isinstance(value, tuple) else value
-                for name, value in self._settings
-            },
+        settings = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in self._settings
         }
+        return {**self.query.to_arguments(), **self.reader.to_arguments(), **settings}
 
     def _identity(self) -> tuple[object, ...]:
         predicate = None if self._predicate is None else id(self._predicate)
-        return (
-            self.query,
-            self.reader,
-            self.vault,
-            self._chunks,
-            self._words_url,
-            predicate,
-        )
+        how = (self._chunks, self._words_url, predicate)
+        return (self.query, self.reader, self.vault, *how)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SearchResult) and (
@@ -345,16 +346,6 @@ class SearchResult:
         count = {None: "not searched yet", 1: "1 image"}.get(number, f"{number} images")
         return f"<SearchResult: {count}; {self.query.describe()}>"
 
-    def _failures(self) -> list[Failure]:
-        return [*self.found.failures, *chain.from_iterable(self._later.values())]
-
-    def _announce(self, found: Found) -> None:
-        if found.truncated and self.query.max_images_is_default:
-            text = (
-                "Stopped at the first %d images; max_images=None gives all that match."
-            )
-            logger.warning(text, len(found.images))
-
     def _images(self) -> tuple[Image, ...]:
         found = self.found
         if found.images:
@@ -362,23 +353,25 @@ class SearchResult:
         raise EmptyResultError(found.why_empty())
 
     def _fetch(self, images: Sequence[Image]) -> tuple[Path | None, ...]:
-        fetched = self.vault.fetch(images)
-        self._later["files"] = fetched.failures
+        try:
+            fetched = self.vault.fetch(images)
+        except NeuroVaultError as error:
+            self._later.note("files", images, error.failures)
+            raise
+        self._later.note("files", images, fetched.failures)
         return fetched.paths
 
     def _geometries(self, images: Sequence[Image]) -> list[Geometry | None] | None:
         if self.reader.grid is not None:
             return None
         paths = self._fetch(images)
-        geometries, self._later["geometry"] = self.vault.geometries(images, paths)
+        geometries, failures = self.vault.geometries(images, paths)
+        self._later.note("geometry", images, failures)
         return geometries
 
     def _token(self) -> str:
-        # NOTE: equal queries of different places must not share dask's names.
-        listings = self.vault.mirror.listings
-        place = (listings.client, listings.store.root, listings.mode, listings.ttl)
-        what = (self.query.fingerprint(), self.reader, self.vault.pool.errors)
-        return repr((what, place, self._chunks))
+        what = (self.query.fingerprint(), self.reader, self._chunks)
+        return f"{what!r} {self.vault.place()}"
 
     def _recipe(self) -> cube.Recipe:
         return cube.Recipe(
@@ -393,8 +386,8 @@ class SearchResult:
         )
 
     def _with_words(self, dataset: xr.Dataset) -> xr.Dataset:
-        found = self.found
-        pairs = [(each, found.collections[each.collection_id]) for each in found.images]
+        images = [self[image_id] for image_id in dataset.image.values.tolist()]
+        pairs = [(each, self.found.collections[each.collection_id]) for each in images]
         words = self.vault.words(pairs, self._words_url)
-        self._later["words"] = words.failures
+        self._later.note("words", images, words.failures)
         return cube.add_words(dataset, *vectorise(words.weights))

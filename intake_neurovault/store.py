@@ -26,7 +26,7 @@ from intake_neurovault.errors import (
     StoreError,
 )
 from intake_neurovault.ledger import StoredListing, sweep_once
-from intake_neurovault.records import Collection, Image
+from intake_neurovault.records import Collection, Image, ImageFile
 from intake_neurovault.shelf import Receipt, Shelf, as_added
 from intake_neurovault.sidecars import OnDisk
 
@@ -194,7 +194,6 @@ class Store(Shelf):
             msg = f"Image {image.id} (collection {image.collection_id}) has no file."
             raise MissingError(msg)
         place = self.place(image.file)
-        sidecar = self.root / layout.sidecar_path(collection.id, image.id)
         with atomic.store_errors(self.root):
             self._create_folder(image, collection)
             with atomic.temporary(place) as part:
@@ -203,9 +202,49 @@ class Store(Shelf):
                 # that an older receipt or record would describe.
                 self.remember(image.file, entry)
                 part.replace(place)
+        self.describe(image, collection)
+        return place
+
+    def is_described(self, file: ImageFile) -> bool:
+        """Tell whether the records of a file can be read.
+
+        Parameters
+        ----------
+        file : ImageFile
+            The file.
+
+        Returns
+        -------
+        bool
+            False if that of the image or that of its collection is absent or damaged.
+        """
+        try:
+            sidecars.read_image(self.root, file.collection_id, file.image_id)
+            sidecars.read_collection(self.root, file.collection_id)
+        except (FileNotFoundError, CorruptFileError):
+            return False
+        return True
+
+    def describe(self, image: Image, collection: Collection) -> None:
+        """Write the records of an image and of its collection.
+
+        Parameters
+        ----------
+        image : Image
+            The record of an image whose file is in the store.
+        collection : Collection
+            The record of its collection.
+
+        Raises
+        ------
+        StoreError
+            If the store cannot be written, or is `read_only`.
+        """
+        sidecar = self.root / layout.sidecar_path(collection.id, image.id)
+        with atomic.store_errors(self.root):
+            self._create_folder(image, collection)
             record = sidecars.image_bytes(image.raw, collection.id, image.id)
             atomic.write_bytes(sidecar, record)
-        return place
 
     def words(self, collection_id: int, image_id: int) -> dict[str, Any] | None:
         """Read the Neurosynth words of an image.

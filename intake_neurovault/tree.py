@@ -7,6 +7,7 @@ is for the filesystems to say.
 from __future__ import annotations
 
 import errno
+import io
 import math
 import os
 import time
@@ -43,6 +44,15 @@ _VARIABLES = (
     "HOME",
 )
 _ABSENT = (FileNotFoundError, PermissionError)
+
+
+class Content(io.BytesIO):
+    """What is in a file, with the size that fsspec asks of what it opened."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes."""
+        return self.getbuffer().nbytes
 
 
 @dataclass(frozen=True)

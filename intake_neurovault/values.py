@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import math
 import re
@@ -46,6 +47,8 @@ _OTHER: tuple[str, _Exact] = ("other", lambda value: value)
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _PARTIAL_DATE = re.compile(r"(?P<year>\d{4})(?:-(?P<month>\d\d))?")
+
+_BRACKETS = re.compile(r"\s*\[.*\]\s*", re.DOTALL)
 
 
 def plain(value: object) -> Value:
@@ -107,6 +110,35 @@ def unpack(value: object) -> object:
         return list(value)
     tolist = getattr(value, "tolist", None)
     return tolist() if callable(tolist) else value
+
+
+def listed(value: object) -> object:
+    """Read a list back from the text that a template made of it.
+
+    Parameters
+    ----------
+    value : object
+        Part of a filter.
+
+    Returns
+    -------
+    object
+        The list, if the value is text such as ``"['Z map', 'T map']"`` with nothing
+        but scalars in it; the value itself otherwise.
+
+    Examples
+    --------
+    >>> listed("['Z map', 3]"), listed("[sic]"), listed(3)
+    (['Z map', 3], '[sic]', 3)
+    """
+    if not (isinstance(value, str) and _BRACKETS.fullmatch(value)):
+        return value
+    try:
+        found = ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return value
+    scalars = all(isinstance(item, str | int | float | None) for item in found)
+    return found if scalars else value
 
 
 def instant(text: str) -> datetime | None:

@@ -138,6 +138,19 @@ class Vault:
         pool = Pool(parse_workers(workers), parse_errors(errors), progress)
         return cls(Mirror(listings), pool)
 
+    def place(self) -> str:
+        """Tell this vault from others that may give other maps.
+
+        Returns
+        -------
+        str
+            The same for equal vaults. Equal queries of different places must not
+            share dask's names.
+        """
+        listings = self.mirror.listings
+        where = (listings.client, listings.store.root, listings.mode, listings.ttl)
+        return repr((where, self.pool.errors))
+
     def renewed(self) -> Vault:
         """Begin anew: ``update`` and ``overwrite`` ask once more.
 

@@ -135,6 +135,8 @@ def clean_environment(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("MPLCONFIGDIR", str(plot_settings))
+    # Without an activated environment intake searches PATH for conda, and asks it.
+    monkeypatch.setenv("VIRTUAL_ENV", sys.prefix)
 
 
 @pytest.fixture(autouse=True)

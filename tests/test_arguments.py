@@ -138,6 +138,10 @@ def test_values_that_are_not_understood(arguments: Any, text: str) -> None:
         ({"metadata_ttl": "90"}, {"metadata_ttl": 90}),
         ({"grid": "2", "max_images": "none"}, {"grid": 2, "max_images": None}),
         ({"image_ids": "[10426, 3]"}, {"image_ids": [10426, 3]}),
+        (
+            {"trusted_hosts": "['a.org', 'b.org']"},
+            {"trusted_hosts": ["a.org", "b.org"]},
+        ),
         ({"url": ""}, {}),
         ({"words_url": ""}, {}),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,21 @@ def test_the_installed_package_offers_them_to_intake() -> None:
     assert "neurovault" in list(intake.cat)
     assert list(intake.cat.neurovault) == list(SPECS["neurovault"])
     assert intake.cat.neurovault.pain_chang2015.query.collection_ids == (504,)
+
+
+def test_intake_finds_them_where_no_environment_is_activated(
+    run_python: Callable[..., Any],
+) -> None:
+    # intake then needs distutils: Python 3.12 has none but setuptools'.
+    run_python("""\
+import os, warnings
+warnings.simplefilter("ignore")
+for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
+    os.environ.pop(name, None)
+os.environ["PATH"] = ""
+import intake
+assert "neurovault" in intake.cat
+""")
 
 
 @every_entry

@@ -17,6 +17,7 @@ import nibabel
 import numpy as np
 import pytest
 from fsspec.callbacks import Callback
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.tests.abstract import AbstractFixtures, AbstractGetTests
 from nilearn.datasets import fetch_neurovault
@@ -134,6 +135,13 @@ def test_a_path_comes_back_from_its_url(fs: Any, path: str) -> None:
     url = fs.unstrip_protocol(path)
     assert url == f"{fs.protocol}://{path}"
     assert fs._strip_protocol(url) == path
+
+
+def test_what_is_opened_knows_its_size(fs: Any) -> None:
+    whole = fs.cat_file(IMAGE)
+    with fs.open(IMAGE) as file:
+        assert file.size == len(whole)
+    assert fs.read_block(IMAGE, 2, 4) == whole[2:6]
 
 
 def test_a_chained_url_is_a_path_too(kept: NeuroVaultCacheFileSystem) -> None:
@@ -443,6 +451,11 @@ class TestGet(AbstractFixtures, AbstractGetTests):  # type: ignore[misc]
         yield Planned()
         Planned.store.clear()
         Planned.pseudo_dirs[:] = [""]
+
+    @pytest.fixture
+    def local_fs(self) -> LocalFileSystem:
+        # fsspec's own, before 2026.7, is what pytest 9 warns of.
+        return LocalFileSystem(auto_mkdir=True)
 
     @pytest.fixture
     def fs_path(self) -> str:

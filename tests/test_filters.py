@@ -577,3 +577,28 @@ def test_real_records_can_be_filtered(recorded: Callable[[str], Any]) -> None:
             terms = {"$xor": [{field: operand}, {field: {"$not": operand}}]}
             either = parse_filter(terms, kinds={}, where="image_terms")
             assert all(either.matches(record) for record in records)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ({"map_type": "['Z map', 'T map']"}, {"map_type": ["Z map", "T map"]}),
+        ({"map_type": {"$in": "['Z map']"}}, {"map_type": "Z map"}),
+        ({"id": {"$nin": "[3, 4]"}}, {"id": {"$nin": [3, 4]}}),
+        ({"name": {"$contains": "['a', 'b']"}}, {"name": {"$contains": ["a", "b"]}}),
+    ],
+)
+def test_lists_come_back_from_the_text_of_a_template(
+    written: dict[str, Any], meant: dict[str, Any]
+) -> None:
+    kinds = {"map_type": "text", "id": "int", "name": "text"}
+    read = [parse_filter(each, kinds=kinds, where="terms") for each in (written, meant)]
+    assert read[0] == read[1]
+
+
+@pytest.mark.parametrize("text", ["[sic]", "[1, 2]", "[]", "['a']", "[[1]]", "[1"])
+def test_text_in_brackets_can_still_be_meant(text: str) -> None:
+    exact = parse_filter({"name": {"$eq": text}}, kinds={"name": "text"}, where="t")
+    assert exact.matches({"name": text})
+    again = parse_filter(exact.to_mapping(), kinds={"name": "text"}, where="t")
+    assert again == exact

@@ -560,6 +560,20 @@ def test_words_become_a_matrix(
     assert [each for each in fresh_server.requests if "decode" in each.path] == []
 
 
+def test_words_stand_in_each_cube_of_a_tree(
+    ask: Callable[..., SearchResult], fresh_server: NeuroVaultServer
+) -> None:
+    tree = ask(
+        image_ids=[10426, 48000],
+        grid=None,
+        fetch_neurosynth_words=True,
+        words_url=f"{fresh_server.url}/api/decode/",
+    ).to_datatree()
+    weights = [node.word_weights for node in tree.children.values()]
+    assert [each.image.item() for each in weights] == [10426, 48000]
+    assert all(np.isfinite(each.values).all() for each in weights)
+
+
 def test_missing_words_block_nothing(
     ask: Callable[..., SearchResult], fresh_server: NeuroVaultServer
 ) -> None:
@@ -625,6 +639,19 @@ def test_a_file_that_cannot_be_had(
     fresh_server.faults.clear()
     assert list(result.fetch()) == [10426]
     assert result.failures.empty
+
+
+def test_failures_outlive_an_error_and_other_work(
+    ask: Callable[..., SearchResult],
+) -> None:
+    strict = ask(image_ids=[2202, 10426])
+    with pytest.raises(OSError, match="2202"):
+        strict.fetch()
+    assert strict.failures["id"].tolist() == [2202]
+    lenient = ask(image_ids=[2202, 10426], grid=None, errors="skip")
+    lenient.fetch()
+    lenient.read_partition(1)
+    assert lenient.failures["id"].tolist() == [2202]
 
 
 def test_offline_makes_no_request(
@@ -696,6 +723,41 @@ def test_one_kept_image_does_not_hide_its_collection(
 ) -> None:
     ask(image_ids=[10426]).fetch()
     assert len(ask(collection_ids=[658])) == 20
+
+
+@pytest.mark.parametrize("left", [None, "{"], ids=["no record", "half a record"])
+@pytest.mark.parametrize(
+    "record", ["image_10426_metadata.json", "collection_metadata.json"]
+)
+def test_a_record_that_a_crash_left_out_is_made_again(
+    ask: Callable[..., SearchResult],
+    fresh_server: NeuroVaultServer,
+    record: str,
+    left: str | None,
+) -> None:
+    image = ask(image_ids=[10426]).fetch()[10426]
+    path = image.parent / record
+    whole = path.read_bytes()
+    if left is None:
+        path.unlink()
+    else:
+        path.write_text(left)
+    ask(image_ids=[10426]).fetch()
+    assert path.read_bytes() == whole
+    fresh_server.clear_requests()
+    ask(image_ids=[10426]).fetch()
+    assert fresh_server.requests == []
+
+
+def test_offline_a_damaged_record_hides_no_collection(
+    ask: Callable[..., SearchResult], data_dir: Path
+) -> None:
+    ask(image_ids=[10426, 10410]).fetch()
+    path = data_dir / "neurovault/collection_658/collection_metadata.json"
+    path.write_text("{")
+    result = ask(collection_ids=[658], mode="offline", errors="skip")
+    assert result.keys() == [10410, 10426]
+    assert len(result.fetch()) == 2
 
 
 def test_a_corrupt_file_on_disk_is_replaced(
