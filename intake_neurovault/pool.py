@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -36,6 +36,12 @@ MAX_WORKERS = 16
 
 MAX_FAILURES_IN_A_ROW = 100
 """So many failures one after the other end a run: the server is down.
+
+The figure is that of ``nilearn.datasets.fetch_neurovault``.
+"""
+
+MAX_FAILURES_IN_COLLECTION = 30
+"""So many failures in one collection, and no more of it is asked for.
 
 The figure is that of ``nilearn.datasets.fetch_neurovault``.
 """
@@ -228,6 +234,23 @@ class Report:
     """What failed so far."""
     in_a_row: int = 0
     """How many failed one after the other, up to now."""
+    spent: Counter[int | None] = field(default_factory=Counter)
+    """How many failed in each collection."""
+
+    def given_up(self, collection_id: int) -> bool:
+        """Tell whether asking for more of a collection is hopeless.
+
+        Parameters
+        ----------
+        collection_id : int
+            The collection.
+
+        Returns
+        -------
+        bool
+            Whether too much of it has failed.
+        """
+        return self.spent[collection_id] >= MAX_FAILURES_IN_COLLECTION
 
     def succeeded(self) -> None:
         """Note that something went well."""
@@ -254,7 +277,11 @@ class Report:
         # NOTE: what the store refuses once it refuses for every file.
         if self.errors == "raise" or isinstance(error, StoreError):
             raise error
-        self.in_a_row = 0 if isinstance(error, HARMLESS) else self.in_a_row + 1
+        if isinstance(error, HARMLESS):
+            self.in_a_row = 0
+        elif failure.attempts:
+            self.in_a_row += 1
+            self.spent[failure.collection_id] += 1
         if self.in_a_row >= MAX_FAILURES_IN_A_ROW:
             raise error
 

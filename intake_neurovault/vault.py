@@ -335,8 +335,19 @@ class Vault:
         self, files: Sequence[ImageFile], report: Report, pool: Pool
     ) -> dict[int, Path]:
         paths: dict[int, Path] = {}
+
+        def local(file: ImageFile) -> Path:
+            if report.given_up(file.collection_id) and not self.mirror.kept(file):
+                msg = (
+                    f"The file of image {file.image_id} was not asked for, since too "
+                    f"many of collection {file.collection_id} had failed; try again "
+                    "later."
+                )
+                raise ServerError(msg)
+            return self.mirror.local(file)
+
         size = sum(file.file_size or 0 for file in files)
-        fetching = pool.map(self.mirror.local, files)
+        fetching = pool.map(local, files)
         with pool.bar(size, "B") as bar, fetching as outcomes:
             for file, outcome in outcomes:
                 bar.update(file.file_size or 0)

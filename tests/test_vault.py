@@ -23,7 +23,7 @@ from intake_neurovault.errors import (
 )
 from intake_neurovault.pool import MAX_FAILURES_IN_A_ROW, Pool
 from intake_neurovault.records import Image, ImageFile
-from intake_neurovault.testing import Archive, Fault, NeuroVaultServer
+from intake_neurovault.testing import Archive, Fault, NeuroVaultServer, Volume
 from intake_neurovault.vault import Vault
 
 MEDIA = "^/media/"
@@ -176,13 +176,30 @@ def lost_archive(count: int) -> Archive:
 def test_a_server_that_fails_again_and_again_is_given_up(
     data_dir: Path, errors: str
 ) -> None:
-    with NeuroVaultServer(many_collections(1, 2 * MAX_FAILURES_IN_A_ROW)) as server:
-        images = find(server, data_dir, collection_ids=[1]).images
+    with NeuroVaultServer(many_collections(10, 20)) as server:
+        images = find(server, data_dir, collection_ids=range(1, 11)).images
         server.faults.append(Fault(match=MEDIA, kind="html"))
         vault = vault_of(server, data_dir, errors=errors)
-        with pytest.raises(CorruptFileError, match=r"(?i)image 1099\b"):
+        with pytest.raises(CorruptFileError, match=r"(?i)image 5019\b") as caught:
             vault.fetch(images)
+        assert len(caught.value.failures) == MAX_FAILURES_IN_A_ROW
         assert len(set(asked(server, MEDIA))) <= MAX_FAILURES_IN_A_ROW + 4
+
+
+def test_a_collection_that_fails_again_and_again_is_given_up(data_dir: Path) -> None:
+    archive = many_collections(1, 80)
+    archive.add_collection("whole", id=2)
+    for number in range(3):
+        archive.add_image(2, Volume("mni6", number), id=2000 + number)
+    with NeuroVaultServer(archive) as server:
+        images = find(server, data_dir, collection_ids=[1, 2]).images
+        server.faults.append(Fault(match="/media/images/1/", kind="html"))
+        fetched = vault_of(server, data_dir, errors="skip").fetch(images)
+        tried = set(asked(server, "/media/images/1/"))
+    assert [path is None for path in fetched.paths] == [True] * 80 + [False] * 3
+    assert len(fetched.failures) == 80
+    assert "was not asked for" in fetched.failures[-1].reason
+    assert 30 <= len(tried) <= 30 + 8
 
 
 @pytest.mark.parametrize("mode", ["download_new", "offline"])
