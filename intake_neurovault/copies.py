@@ -12,10 +12,8 @@ from intake_neurovault.entries import record_bytes
 from intake_neurovault.errors import CorruptFileError, NeuroVaultWarning, StoreError
 from intake_neurovault.layout import Location
 from intake_neurovault.listings import Listings
+from intake_neurovault.modes import KEEPING
 from intake_neurovault.records import Collection, Image
-
-KEEPING = ("download_new", "offline")
-"""The modes in which what is on disk is used as it is."""
 
 
 def local_copy(

@@ -28,7 +28,7 @@ from fsspec.utils import isfilelike
 
 from intake_neurovault import atomic, layout
 from intake_neurovault.client import Client, Listing
-from intake_neurovault.copies import KEEPING, local_copy
+from intake_neurovault.copies import local_copy
 from intake_neurovault.entries import (
     FOLDERS,
     Entry,
@@ -41,6 +41,7 @@ from intake_neurovault.errors import AnswerError, ArgumentError, Failure
 from intake_neurovault.layout import Location
 from intake_neurovault.listings import Listings
 from intake_neurovault.mirror import Mirror
+from intake_neurovault.modes import KEEPING
 from intake_neurovault.parameters import reject_unknown
 from intake_neurovault.pool import Pool, parse_workers
 from intake_neurovault.records import Collection, Image

@@ -24,7 +24,7 @@ from intake_neurovault.errors import (
 )
 from intake_neurovault.known import Known, digest, merged, note, recall, with_disk
 from intake_neurovault.ledger import StoredListing
-from intake_neurovault.modes import Mode, parse_age, parse_mode
+from intake_neurovault.modes import KEEPING, Mode, parse_age, parse_mode
 from intake_neurovault.records import Collection, Image, ImageFile
 from intake_neurovault.refs import CollectionRef, Token
 from intake_neurovault.store import Store
@@ -198,7 +198,7 @@ class Listings:
             By id; without those that are not on disk, and empty in a mode that
             asks for every record anew.
         """
-        if self.mode not in ("download_new", "offline"):
+        if self.mode not in KEEPING:
             return {}
         found = {}
         for image_id, (raw, about) in self.store.image_records(image_ids).items():

@@ -19,6 +19,7 @@ from intake_neurovault.errors import (
     StoreError,
 )
 from intake_neurovault.listings import Listings
+from intake_neurovault.modes import KEEPING
 from intake_neurovault.neurosynth import check_words, words_request
 from intake_neurovault.pool import MAX_WORKERS
 from intake_neurovault.records import Collection, Image, ImageFile
@@ -86,7 +87,7 @@ class Mirror:
             The verified local file, or None when it must be fetched.
         """
         path = self.store.local_path(file)
-        if path is None or self.listings.mode in ("download_new", "offline"):
+        if path is None or self.listings.mode in KEEPING:
             return path
         if self.listings.mode == "update":
             return path if self.store.is_current(file) else None

@@ -14,6 +14,9 @@ fetches what changed; ``overwrite`` lists and fetches everything anew;
 ``offline`` makes no request of any kind.
 """
 
+KEEPING: tuple[Mode, ...] = ("download_new", "offline")
+"""The modes in which what is on disk is used as it is."""
+
 _UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 

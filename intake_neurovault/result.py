@@ -275,7 +275,7 @@ class SearchResult:
         return cube.single(dataset, image)
 
     def read_chunked(self) -> Iterator[xr.DataArray]:
-        """Load the maps one after the other.
+        """Load the maps one by one.
 
         Yields
         ------
@@ -386,7 +386,8 @@ class SearchResult:
         )
 
     def _with_words(self, dataset: xr.Dataset) -> xr.Dataset:
-        images = [self[image_id] for image_id in dataset.image.values.tolist()]
+        rows = set(dataset.image.values.tolist())
+        images = [each for each in self.found.images if each.id in rows]
         pairs = [(each, self.found.collections[each.collection_id]) for each in images]
         words = self.vault.words(pairs, self._words_url)
         self._later.note("words", images, words.failures)

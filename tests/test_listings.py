@@ -475,18 +475,18 @@ def test_a_private_collection_is_kept_under_its_number(
 
 
 def test_the_records_of_a_private_file_come_by_its_token(
-    server: NeuroVaultServer, tmp_path: Path, token: Token
+    fresh_server: NeuroVaultServer, tmp_path: Path, token: Token
 ) -> None:
-    here = listings_of(server, tmp_path / "here")
+    here = listings_of(fresh_server, tmp_path / "here")
     file = here.images(here.collection(token)).items[0].file
     assert file is not None
-    there = listings_of(server, tmp_path / "there")
-    server.clear_requests()
+    there = listings_of(fresh_server, tmp_path / "there")
+    fresh_server.clear_requests()
     image, collection = there.record(file)
     assert (image.id, collection.id) == (90011, 9001)
     assert image.file == file
     assert SECRET not in f"{image} {image.raw} {collection} {collection.raw}"
-    assert asked(server) == [f"/api/images/{SECRET}-90011/"]
+    assert asked(fresh_server) == [f"/api/images/{SECRET}-90011/"]
 
 
 def test_without_its_token_a_private_collection_is_closed(
