@@ -17,8 +17,10 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
+from intake_neurovault import halt
 from intake_neurovault.errors import NeuroVaultError, StoreError
 
 logger = logging.getLogger(__name__)
@@ -105,14 +107,15 @@ def temporary(path: Path) -> Iterator[Path]:
     ['map.nii.gz']
     """
     part = path.with_name(f".part-{uuid.uuid4().hex}-{path.name}")
-    # NOTE: mode "x" is O_CREAT | O_EXCL; tempfile.mkstemp would make a file that
-    # nobody else may read, which defeats a store shared by a group.
-    part.open("xb").close()
-    try:
-        yield part
-    finally:
-        with suppress(OSError):
-            part.unlink()
+    with halt.ending(partial(part.unlink, missing_ok=True)):
+        # NOTE: mode "x" is O_CREAT | O_EXCL; tempfile.mkstemp would make a file that
+        # nobody else may read, which defeats a store shared by a group.
+        part.open("xb").close()
+        try:
+            yield part
+        finally:
+            with suppress(OSError):
+                part.unlink()
 
 
 def write_bytes(path: Path, data: bytes, *, parents: bool = False) -> None:

@@ -7,9 +7,10 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from intake_neurovault import halt
 from intake_neurovault.client import Client
 from intake_neurovault.errors import (
     AnswerError,
@@ -21,34 +22,29 @@ from intake_neurovault.errors import (
 from intake_neurovault.listings import Listings
 from intake_neurovault.modes import KEEPING
 from intake_neurovault.neurosynth import check_words, words_request
-from intake_neurovault.pool import MAX_WORKERS
 from intake_neurovault.records import Collection, Image, ImageFile
 from intake_neurovault.store import Store
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Guards:
-    """What the threads of one process share."""
-
-    # NOTE: a lock only saves a second download of the same file; correctness rests on
-    # unique temporary files and renames.
-    locks: tuple[threading.Lock, ...] = field(
-        default_factory=lambda: tuple(threading.Lock() for _ in range(4096))
-    )
-    # NOTE: each of dask's threads brings a pool of its own.
-    slots: threading.Semaphore = field(
-        default_factory=lambda: threading.Semaphore(MAX_WORKERS)
-    )
+_LOCKS: dict[int, tuple[threading.Lock, ...]] = {}
 
 
-_GUARDS: dict[int, _Guards] = {}
+def _lock(key: object) -> threading.Lock:
+    """Give the lock that the threads of this process take for one file.
 
-
-def _guards() -> _Guards:
+    It only saves a second download of the same file; correctness rests on unique
+    temporary files and renames.
+    """
+    pid = os.getpid()
     # NOTE: what another thread holds during a fork is never released in the child.
-    return _GUARDS.get(os.getpid()) or _GUARDS.setdefault(os.getpid(), _Guards())
+    locks = _LOCKS.get(pid) or _LOCKS.setdefault(pid, _new_locks())
+    return locks[hash(key) % len(locks)]
+
+
+def _new_locks() -> tuple[threading.Lock, ...]:
+    return tuple(threading.Lock() for _ in range(4096))
 
 
 @dataclass(frozen=True)
@@ -131,9 +127,7 @@ class Mirror:
                 "once without mode='offline' to fetch it."
             )
             raise OfflineError(msg)
-        guards = _guards()
-        place = hash((self.client.url, self.store.root, file))
-        with guards.locks[place % len(guards.locks)]:
+        with halt.holding(_lock((self.client.url, self.store.root, file))):
             path = self.kept(file)
             return path or self._download(file, progress)
 
@@ -149,13 +143,12 @@ class Mirror:
     def _download(
         self, file: ImageFile, progress: Callable[[int], None] | None
     ) -> Path:
-        with _guards().slots:
-            image, collection = self.listings.record(file)
-            return self.store.add(
-                image,
-                collection,
-                lambda target: self.client.download(file, target, progress),
-            )
+        image, collection = self.listings.record(file)
+        return self.store.add(
+            image,
+            collection,
+            lambda target: self.client.download(file, target, progress),
+        )
 
     def words(
         self, image: Image, collection: Collection, base: str

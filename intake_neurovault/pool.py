@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Any, Literal, TypeVar, cast, get_args
 
 from tqdm import tqdm
 
+from intake_neurovault import halt
 from intake_neurovault.errors import (
     ArgumentError,
     Failure,
@@ -45,6 +49,8 @@ MAX_FAILURES_IN_COLLECTION = 30
 
 The figure is that of ``nilearn.datasets.fetch_neurovault``.
 """
+
+_PATIENCE = 0.5  # seconds that threads have to end when they are called off
 
 HARMLESS = (MissingError, PrivateError, OfflineError)
 """What says nothing about the next job: it does not count as a failure in a row."""
@@ -145,8 +151,8 @@ class Pool:
         iterator of (item, outcome)
             The items in their order, each with what the function returned, or with
             the error of this package's tree that it raised; any other exception is
-            raised. Leaving the context drops what was not begun, and waits for the
-            rest.
+            raised. Leaving the context, by an error, by Ctrl-C or because enough is
+            had, calls off what is not finished.
 
         Examples
         --------
@@ -155,19 +161,17 @@ class Pool:
         [('a', 'A'), ('b', 'B')]
         """
         # NOTE: a context, not a bare generator: the garbage collector would end that
-        # in whatever thread it runs in, and one of the pool's own cannot wait for
+        # in whatever thread it runs in, and one of the crew's own cannot wait for
         # itself.
-        executor = ThreadPoolExecutor(self.workers, thread_name_prefix="neurovault")
-        try:
-            yield self._outcomes(executor, function, items)
-        finally:
-            executor.shutdown(wait=True, cancel_futures=True)
+        crew = _Crew(self.workers)
+        with halt.ending(crew.call_off):
+            try:
+                yield self._outcomes(crew, function, items)
+            finally:
+                crew.dismiss()
 
     def _outcomes(
-        self,
-        executor: ThreadPoolExecutor,
-        function: Callable[[A], B],
-        items: Iterable[A],
+        self, crew: _Crew, function: Callable[[A], B], items: Iterable[A]
     ) -> Iterator[tuple[A, B | NeuroVaultError]]:
         pending: deque[tuple[A, Future[B]]] = deque()
 
@@ -179,7 +183,7 @@ class Pool:
                 return item, error
 
         for item in items:
-            pending.append((item, executor.submit(function, item)))
+            pending.append((item, crew.submit(function, item)))
             if len(pending) > self.workers:
                 yield settled()
         while pending:
@@ -222,6 +226,70 @@ class Pool:
             Collects the failures of one run.
         """
         return Report(self.errors)
+
+
+class _Crew:
+    """Threads that work until they are dismissed, and can be left behind.
+
+    `concurrent.futures` has executors, but the interpreter does not end before each
+    of their threads has: after Ctrl-C that may be minutes, if a server is silent.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._halt = halt.Halt(self._abandon)
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._open: set[Future[Any]] = set()
+
+    def submit(self, function: Callable[[A], B], item: A) -> Future[B]:
+        future: Future[B] = Future()
+        self._open.add(future)
+        if self._halt.is_called_off:
+            self._abandon()
+
+        def job() -> None:
+            # NOTE: whatever a job raises is for the one who asks for its outcome;
+            # nobody does any more where that was settled by calling it off.
+            with suppress(InvalidStateError):
+                try:
+                    future.set_result(function(item))
+                except BaseException as error:  # noqa: BLE001
+                    future.set_exception(error)
+            self._open.discard(future)
+
+        self._jobs.put(job)
+        if len(self._threads) < self._workers:
+            thread = threading.Thread(target=self._work, name="neurovault", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        return future
+
+    def call_off(self) -> None:
+        self._halt.call_off()
+
+    def _abandon(self) -> None:
+        """Tell whoever waits for an outcome that there will be none."""
+        for future in list(self._open):
+            with suppress(InvalidStateError):
+                future.set_exception(halt.CalledOffError())
+
+    def dismiss(self) -> None:
+        """End all threads, the busy ones too; one that hangs is not waited for."""
+        self.call_off()
+        for _ in self._threads:
+            self._jobs.put(None)
+        end = time.monotonic() + _PATIENCE
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+
+    def _work(self) -> None:
+        halt.enter(self._halt)
+        while (job := self._jobs.get()) is not None:
+            if self._halt.is_called_off:
+                return
+            job()
+            del job
 
 
 @dataclass

@@ -8,13 +8,13 @@ from __future__ import annotations
 import logging
 import random
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal, TypeVar
 
+from intake_neurovault import halt
 from intake_neurovault.errors import NeuroVaultError
 
 logger = logging.getLogger(__name__)
@@ -182,5 +182,5 @@ def persist(once: Callable[[int], T | Trouble], policy: Policy) -> T | Trouble:
             return outcome
         pause = policy.pause(made, outcome.wait)
         logger.info("asking again in %.1f s: %s", pause, outcome.error)
-        time.sleep(pause)
+        halt.pause(pause)
         made += 1

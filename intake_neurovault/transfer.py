@@ -8,9 +8,11 @@ import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
+from intake_neurovault import halt
 from intake_neurovault.errors import (
     CorruptFileError,
     MissingError,
@@ -215,11 +217,13 @@ def _ignore(_size: int) -> None:
 
 def _replace(target: Path, make: Callable[[Path], None]) -> None:
     fresh = target.with_name(f"{target.name}.new")
-    try:
-        make(fresh)
-        fresh.replace(target)
-    finally:
-        fresh.unlink(missing_ok=True)
+    with halt.ending(partial(fresh.unlink, missing_ok=True)):
+        try:
+            make(fresh)
+            halt.check()
+            fresh.replace(target)
+        finally:
+            fresh.unlink(missing_ok=True)
 
 
 def _unwrap(source: Path, target: Path, label: str) -> None:

@@ -17,6 +17,7 @@ import json
 import logging
 import os
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -29,6 +30,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
+from intake_neurovault import halt
 from intake_neurovault.errors import (
     AnswerError,
     MissingError,
@@ -36,6 +38,7 @@ from intake_neurovault.errors import (
     ServerError,
     UnreachableError,
 )
+from intake_neurovault.pool import MAX_WORKERS
 from intake_neurovault.resource import Resource, without_token
 from intake_neurovault.retry import Kind, Policy, Trouble, persist, retry_after
 
@@ -46,10 +49,10 @@ JSON_LIMIT = 256 * 2**20
 
 _HOPS = 5
 _CHUNK = 2**16
-_POOL = 16
 _SLOWEST = 1000.0  # bytes per second, below which a body counts as stalled
 _GRACE = 4.0  # timeouts that a body may take before its speed is looked at
 _SESSIONS: dict[tuple[int, str], requests.Session] = {}
+_SLOTS: dict[int, threading.Semaphore] = {}
 
 
 @dataclass(frozen=True)
@@ -168,12 +171,23 @@ def receive(
     object or Trouble
         What `consume` gave, or why there is no body.
     """
+    with halt.holding(_slots()):
+        return _receive(resource, policy, consume, limit, raw)
+
+
+def _receive(
+    resource: Resource,
+    policy: Policy,
+    consume: Callable[[Body], T | Trouble],
+    limit: int,
+    raw: bool,
+) -> T | Trouble:
     headers = {"Accept": "*/*", "Accept-Encoding": "identity"} if raw else {}
     response = _open(resource, policy, headers)
     if isinstance(response, Trouble):
         return response
     problem: Exception
-    with closing(response):
+    with closing(response), halt.ending(response.raw.shutdown):
         refusal = _refusal(response, resource)
         if refusal is not None:
             return refusal
@@ -184,6 +198,16 @@ def receive(
         except (urllib3.exceptions.HTTPError, _StalledError, _OversizeError) as error:
             problem = error
     return _translated(problem, resource, policy)
+
+
+def _slots() -> threading.Semaphore:
+    """Give what lets so many requests of this process through at a time.
+
+    Each of dask's threads brings a pool of its own, and a pool may be in a pool.
+    """
+    pid = os.getpid()
+    # NOTE: what another thread holds during a fork is never released in the child.
+    return _SLOTS.get(pid) or _SLOTS.setdefault(pid, threading.Semaphore(MAX_WORKERS))
 
 
 def _parsed(text: bytes, resource: Resource) -> object | Trouble:
@@ -215,7 +239,7 @@ def _new_session() -> requests.Session:
         }
     )
     fresh.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=()))
-    adapter = HTTPAdapter(pool_maxsize=_POOL, max_retries=0)
+    adapter = HTTPAdapter(pool_maxsize=MAX_WORKERS, max_retries=0)
     fresh.mount("https://", adapter)
     fresh.mount("http://", adapter)
     logging.getLogger("urllib3.connectionpool").addFilter(_FILTER)
