@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from intake_neurovault.errors import AnswerError
 
-__all__ = ["Address", "locate", "quoted"]
+__all__ = ["Address", "locate", "origin", "quoted"]
 
 _NEUROVAULT = ("neurovault.org", "www.neurovault.org")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
@@ -104,6 +104,35 @@ def locate(url: str, *, server: str, page: object = None) -> Address:
     if not name or _climbs(path):
         raise AnswerError(_complaint(url))
     return Address(full, where.host)
+
+
+@lru_cache(maxsize=1024)
+def origin(url: str) -> str:
+    """Name the server behind an address.
+
+    Parameters
+    ----------
+    url : str
+        The address of a server, or of a page on it.
+
+    Returns
+    -------
+    str
+        Host and port, one name for all spellings of the public server; empty if it
+        is no such address.
+
+    Examples
+    --------
+    >>> origin("http://www.neurovault.org/images/3/")
+    'neurovault.org'
+    >>> origin("http://localhost:8000"), origin("/images/3/")
+    ('localhost:8000', '')
+    """
+    try:
+        netloc = _netloc(urlsplit(url))
+    except ValueError:
+        return ""
+    return _NEUROVAULT[0] if netloc in _NEUROVAULT else netloc
 
 
 # NOTE: the images of a collection lie in one folder, so that most calls hit.

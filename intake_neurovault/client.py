@@ -22,7 +22,7 @@ from intake_neurovault.records import CollectionRef, ImageFile, Token
 from intake_neurovault.resource import Resource, host_of, without_token
 from intake_neurovault.retry import Policy, Trouble
 from intake_neurovault.transfer import Progress, Receipt, fetch_file, label_of
-from intake_neurovault.transport import get_json
+from intake_neurovault.transport import get_json, is_unmodified
 
 __all__ = ["NEUROVAULT", "Client", "Listing", "Receipt"]
 
@@ -235,20 +235,33 @@ class Client:
         StoreError
             If it cannot be written.
         """
-        label = label_of(file)
-        trusted = {host_of(host) for host in self.trusted_hosts}
-        if file.host is not None and host_of(file.host) not in trusted:
-            host = urlsplit(file.host).netloc
-            msg = (
-                f"{label}: its file is on another host, {host}; if you trust that, "
-                f"pass trusted_hosts=({host!r},)."
-            )
-            raise AnswerError(msg)
-        url, shown = self.file_url(file), self.file_url(file, shown=True)
-        resource = Resource(url, shown, label, self.trusted_hosts)
+        resource = self._file(file)
         return _delivered(
             fetch_file(resource, self._policy, file, target=target, progress=progress)
         )
+
+    def is_unmodified(self, file: ImageFile, since: str) -> bool:
+        """Tell whether the bytes of a file are still the same on the server.
+
+        Parameters
+        ----------
+        file : ImageFile
+            The file.
+        since : str
+            When they were last known not to have changed, in the words of the
+            server's header ``Last-Modified``.
+
+        Returns
+        -------
+        bool
+            False also if the server does not say.
+
+        Raises
+        ------
+        MissingError, PrivateError, ServerError
+            If the server does not answer.
+        """
+        return _delivered(is_unmodified(self._file(file), self._policy, since))
 
     def json(self, url: str, timeout: float | None = None) -> object:
         """Give what any address answers in JSON.
@@ -317,6 +330,19 @@ class Client:
     def _resource(self, path: str, what: str) -> Resource:
         url = f"{self.url}{path}"
         return Resource(url, without_token(url), what, self.trusted_hosts)
+
+    def _file(self, file: ImageFile) -> Resource:
+        label = label_of(file)
+        trusted = {host_of(host) for host in self.trusted_hosts}
+        if file.host is not None and host_of(file.host) not in trusted:
+            host = urlsplit(file.host).netloc
+            msg = (
+                f"{label}: its file is on another host, {host}; if you trust that, "
+                f"pass trusted_hosts=({host!r},)."
+            )
+            raise AnswerError(msg)
+        url, shown = self.file_url(file), self.file_url(file, shown=True)
+        return Resource(url, shown, label, self.trusted_hosts)
 
     def _record(
         self, resource: Resource, number: int | None

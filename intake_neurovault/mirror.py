@@ -144,11 +144,22 @@ class Mirror:
         self, file: ImageFile, progress: Callable[[int], None] | None
     ) -> Path:
         image, collection = self.listings.record(file)
+        if self._is_unmodified(file):
+            self.store.confirm(file)
+            self.store.describe(image, collection)
+            return self.store.place(file)
         return self.store.add(
             image,
             collection,
             lambda target: self.client.download(file, target, progress),
         )
+
+    def _is_unmodified(self, file: ImageFile) -> bool:
+        # NOTE: the server dates a file anew whenever somebody edits its record.
+        since = self.store.last_modified(file)
+        if self.listings.mode != "update" or since is None:
+            return False
+        return self.client.is_unmodified(file, since)
 
     def words(
         self, image: Image, collection: Collection, base: str

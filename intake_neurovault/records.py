@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from intake_neurovault.address import locate
+from intake_neurovault.address import locate, origin
 from intake_neurovault.errors import AnswerError, ArgumentError
 from intake_neurovault.refs import (
     CollectionRef,
@@ -80,6 +80,13 @@ class ImageFile:
     """``https://other.org`` when not on the configured server."""
     token: Token | None = field(default=None, repr=False, compare=False)
     """The token that opens a private collection."""
+    origin: str = field(default="", repr=False, compare=False)
+    """Host and port by which its server knows itself; empty if nothing tells."""
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return f"image {self.image_id} (collection {self.collection_id})"
 
     def same_bytes_as(self, other: ImageFile) -> bool:
         """Tell whether the server calls two files the same bytes.
@@ -374,4 +381,5 @@ def _file(
         modify_date=metadata.get("modify_date"),
         host=host,
         token=token,
+        origin=origin(page) if isinstance(page, str) else "",
     )

@@ -16,7 +16,6 @@ import uuid
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
 
 from intake_neurovault import atomic, layout
 from intake_neurovault.errors import (
@@ -26,7 +25,8 @@ from intake_neurovault.errors import (
     StoreError,
 )
 from intake_neurovault.integrity import check_file, compress_file
-from intake_neurovault.ledger import Ledger, read_note
+from intake_neurovault.ledger import Ledger
+from intake_neurovault.receipts import Entry
 from intake_neurovault.records import Image, ImageFile
 from intake_neurovault.sidecars import read_image
 
@@ -37,63 +37,6 @@ _WARNED: set[Path] = set()
 
 # NOTE: identities hold no host, so any will do to read the path out of a record.
 _ANY_SERVER = "https://neurovault.org"
-_FILE_KEYS = ("image_id", "collection_id", "path", "file_size", "modify_date", "host")
-
-
-class Receipt(Protocol):
-    """What a download says about the file that it wrote."""
-
-    @property
-    def served_size(self) -> int:
-        """Bytes as served."""
-
-    @property
-    def stored_size(self) -> int:
-        """Bytes as written."""
-
-    @property
-    def sha256(self) -> str:
-        """Hexadecimal SHA-256 of the bytes as written."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What is known of one verified file.
-
-    Examples
-    --------
-    >>> here = Path.cwd().stat()
-    >>> Entry(here.st_size, here.st_mtime_ns, sha256="").holds_for(here)
-    True
-    """
-
-    size: int
-    """Bytes of the file as stored."""
-    mtime_ns: int
-    """Its time of last change, in nanoseconds."""
-    sha256: str
-    """Hexadecimal SHA-256 of the bytes as stored."""
-    file: ImageFile | None = None
-    """Which file of the server it is; None if nothing tells."""
-    served_size: int | None = None
-    """Bytes as served; None for files that others brought."""
-    added: float | None = None
-    """When it was downloaded (Unix time); None for files that others brought."""
-
-    def holds_for(self, found: os.stat_result) -> bool:
-        """Tell whether the file is still the one that was verified.
-
-        Parameters
-        ----------
-        found : os.stat_result
-            The state of the file now.
-
-        Returns
-        -------
-        bool
-            Whether size and time of last change are the same.
-        """
-        return (self.size, self.mtime_ns) == (found.st_size, found.st_mtime_ns)
 
 
 @dataclass(frozen=True)
@@ -124,9 +67,9 @@ class Shelf(Ledger):
         Returns
         -------
         pathlib.Path or None
-            None if it is not there, or damaged. A damaged one is moved to the
-            quarantine, and one that was stored without its gzip is gzipped, unless
-            the store is `read_only`.
+            None if it is not there, damaged, or that of another server. A damaged
+            one is moved to the quarantine, and one that was stored without its gzip
+            is gzipped, unless the store is `read_only`.
 
         Warns
         -----
@@ -138,7 +81,7 @@ class Shelf(Ledger):
         while (found := _stat(place)) is not None:
             entry = self._entry(file)
             if entry is not None and entry.holds_for(found):
-                return place
+                return None if entry.is_elsewhere(file) else place
             try:
                 verified = self._verify(file, place)
             except OSError as error:
@@ -146,8 +89,9 @@ class Shelf(Ledger):
                     self._set_aside(place, error)
                     return None
                 continue
-            self.remember(file, self._identified(file, verified, entry))
-            return place
+            entry = self._identified(file, verified, entry)
+            self.remember(file, entry)
+            return None if entry.is_elsewhere(file) else place
         return None
 
     def is_current(self, file: ImageFile) -> bool:
@@ -186,6 +130,27 @@ class Shelf(Ledger):
         entry = self._valid_entry(file)
         return entry.added if entry else None
 
+    def last_modified(self, file: ImageFile) -> str | None:
+        """Tell since when the server must not have changed a file to be spared.
+
+        Parameters
+        ----------
+        file : ImageFile
+            The file as the server describes it now.
+
+        Returns
+        -------
+        str or None
+            The header ``Last-Modified`` of the local file's download, if path and
+            size are still the same, so that only the record may have changed; None
+            if nothing but a download can tell.
+        """
+        entry = self._valid_entry(file)
+        if entry is None or entry.file is None:
+            return None
+        same = replace(entry.file, modify_date=file.modify_date).same_bytes_as(file)
+        return entry.last_modified if same and not entry.is_elsewhere(file) else None
+
     def place(self, file: ImageFile) -> Path:
         """Tell where the local file of an image is, or would be.
 
@@ -218,7 +183,7 @@ class Shelf(Ledger):
         """
         path = layout.receipt_path(file.collection_id, file.image_id)
         try:
-            self.save_note(path, _entry_to_json(entry))
+            self.save_note(path, entry.to_json())
             _UNSAVED.pop(self.place(file), None)
         except StoreError as error:
             _UNSAVED[self.place(file)] = entry
@@ -230,12 +195,29 @@ class Shelf(Ledger):
                 )
                 warnings.warn(msg, NeuroVaultWarning, stacklevel=3)
 
+    def confirm(self, file: ImageFile) -> None:
+        """Note that the local file is still the server's, under a new record.
+
+        Parameters
+        ----------
+        file : ImageFile
+            The file as the server describes it now.
+
+        Warns
+        -----
+        NeuroVaultWarning
+            As `remember`.
+        """
+        entry = self._valid_entry(file)
+        if entry is not None:
+            self.remember(file, replace(entry, file=file, added=time.time()))
+
     def _entry(self, file: ImageFile) -> Entry | None:
         kept = _UNSAVED.get(self.place(file))
         if kept is not None:
             return kept
         path = layout.receipt_path(file.collection_id, file.image_id)
-        return _read_entry(self.root / path)
+        return Entry.read(self.root / path)
 
     def _valid_entry(self, file: ImageFile) -> Entry | None:
         found = _stat(self.place(file))
@@ -244,7 +226,7 @@ class Shelf(Ledger):
 
     def _verify(self, file: ImageFile, place: Path) -> Entry:
         found = place.stat()
-        facts = check_file(place, label=_label(file))
+        facts = check_file(place, label=file.label)
         if not facts.gzipped and not self.read_only and _gzip_in_place(place):
             return self._verify(file, place)
         return Entry(facts.size, found.st_mtime_ns, facts.sha256)
@@ -291,57 +273,6 @@ class Shelf(Ledger):
             return None
 
 
-def as_added(file: ImageFile, receipt: Receipt, found: os.stat_result) -> Entry:
-    """Describe a file that was just downloaded.
-
-    Parameters
-    ----------
-    file : ImageFile
-        Which file it is.
-    receipt : Receipt
-        What the download says.
-    found : os.stat_result
-        What the disk says.
-
-    Returns
-    -------
-    Entry
-        What is known of it.
-
-    Raises
-    ------
-    CorruptFileError
-        If the two disagree.
-
-    Examples
-    --------
-    >>> from types import SimpleNamespace
-    >>> here = Path.cwd().stat()
-    >>> file = ImageFile(3, 12, "/media/images/12/t.nii.gz", 1024, "2024-05-01")
-    >>> says = SimpleNamespace(stored_size=here.st_size, served_size=1024, sha256="")
-    >>> as_added(file, says, here).file == file
-    True
-    """
-    if found.st_size != receipt.stored_size:
-        msg = (
-            f"{_label(file)}: {found.st_size:,} of {receipt.stored_size:,} bytes "
-            "reached the disk; try again, or pass another data_dir=."
-        )
-        raise CorruptFileError(msg)
-    return Entry(
-        size=found.st_size,
-        mtime_ns=found.st_mtime_ns,
-        sha256=receipt.sha256,
-        file=file,
-        served_size=receipt.served_size,
-        added=time.time(),
-    )
-
-
-def _label(file: ImageFile) -> str:
-    return f"image {file.image_id} (collection {file.collection_id})"
-
-
 def _stat(place: Path) -> os.stat_result | None:
     try:
         found = place.stat()
@@ -372,22 +303,3 @@ def _gzip_in_place(place: Path) -> bool:
         logger.warning("%s cannot be gzipped: %s", place, error)
         return False
     return True
-
-
-def _entry_to_json(entry: Entry) -> dict[str, Any]:
-    content = {name: getattr(entry, name) for name in Entry.__annotations__}
-    if entry.file is not None:
-        content["file"] = {name: getattr(entry.file, name) for name in _FILE_KEYS}
-    return content
-
-
-def _read_entry(path: Path) -> Entry | None:
-    content = read_note(path)
-    if content is None:
-        return None
-    try:
-        file = content.pop("file")
-        return Entry(**content, file=None if file is None else ImageFile(**file))
-    except (KeyError, TypeError) as error:
-        logger.warning("Passed over: %s is not a receipt (%r).", path, error)
-        return None

@@ -26,8 +26,9 @@ from intake_neurovault.errors import (
     StoreError,
 )
 from intake_neurovault.ledger import StoredListing, sweep_once
+from intake_neurovault.receipts import Entry, Receipt
 from intake_neurovault.records import Collection, Image, ImageFile
-from intake_neurovault.shelf import Receipt, Shelf, as_added
+from intake_neurovault.shelf import Shelf
 from intake_neurovault.sidecars import OnDisk
 
 __all__ = ["OnDisk", "Receipt", "Store", "StoredListing"]
@@ -197,7 +198,7 @@ class Store(Shelf):
         with atomic.store_errors(self.root):
             self._create_folder(image, collection)
             with atomic.temporary(place) as part:
-                entry = as_added(image.file, write(part), part.stat())
+                entry = Entry.of_download(image.file, write(part), part.stat())
                 # NOTE: before the image, so that no kill in between leaves bytes
                 # that an older receipt or record would describe.
                 self.remember(image.file, entry)

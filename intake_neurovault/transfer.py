@@ -49,6 +49,8 @@ class Receipt:
     """Hexadecimal SHA-256 of the file as it was written."""
     attempts: int
     """How many requests it took."""
+    last_modified: str | None = None
+    """When the server says that the file last changed, as its header says it."""
 
 
 def label_of(file: ImageFile) -> str:
@@ -149,13 +151,13 @@ class _Transfer:
         return outcome
 
     def _receive(self, number: int) -> Receipt | Trouble:
-        encoding = receive(
+        body = receive(
             self.resource, self.policy, self._write, limit=MAX_BYTES, raw=True
         )
-        if isinstance(encoding, Trouble):
-            return encoding
+        if isinstance(body, Trouble):
+            return body
         try:
-            return self._settle(encoding, number)
+            return self._settle(body, number)
         except CorruptFileError as error:
             # NOTE: the same bytes twice, as many as the record says, are what the
             # server has; fewer may still be an accident on the way.
@@ -163,7 +165,7 @@ class _Transfer:
             repeated = whole and self.seen[-1] in self.seen[:-1]
             return Trouble(error, "final" if repeated else "passing")
 
-    def _write(self, body: Body) -> str | Trouble:
+    def _write(self, body: Body) -> Body | Trouble:
         size = self.file.file_size
         most = size + size // 10 + _SLACK if size else MAX_BYTES
         digest = hashlib.sha256()
@@ -176,11 +178,11 @@ class _Transfer:
                 if self.received > most:
                     return Trouble(self._contradiction(f"more than {most:,}"))
         self.seen = (*self.seen, digest.digest())
-        return body.encoding
+        return body
 
-    def _settle(self, encoding: str, number: int) -> Receipt | Trouble:
+    def _settle(self, body: Body, number: int) -> Receipt | Trouble:
         label = label_of(self.file)
-        if encoding in ("gzip", "x-gzip") and self._wrapped():
+        if body.encoding in ("gzip", "x-gzip") and self._wrapped():
             _replace(self.target, lambda new: _unwrap(self.target, new, label))
         facts = check_file(self.target, label=label)
         served = facts.size
@@ -191,7 +193,7 @@ class _Transfer:
         if not facts.gzipped:
             _replace(self.target, lambda new: compress_file(self.target, new))
             facts = check_file(self.target, label=label)
-        return Receipt(served, facts.size, facts.sha256, number)
+        return Receipt(served, facts.size, facts.sha256, number, body.last_modified)
 
     def _wrapped(self) -> bool:
         """Whether a proxy compressed what was to be sent as it is."""

@@ -1,8 +1,8 @@
-"""One request, and how often it is made: sessions, repetitions, plain errors.
+"""One request, and how often it is made: repetitions, limits, plain errors.
 
-The only module that knows requests and urllib3. Nothing foreign leaves it: what
-goes wrong comes back as a :class:`Trouble`, a value that holds one of this
-package's errors and says what may help. Values rather than exceptions, because
+Nothing of requests or urllib3 leaves it: what goes wrong comes back as a
+:class:`Trouble`, a value that holds one of this package's errors and says what may
+help. Values rather than exceptions, because
 an exception raised while another one is handled keeps it as its context, and
 the texts of requests and urllib3 hold the address, which may hold the token of
 a private collection.
@@ -11,10 +11,7 @@ a private collection.
 from __future__ import annotations
 
 import http
-import http.cookiejar
-import importlib.metadata
 import json
-import logging
 import os
 import ssl
 import threading
@@ -28,7 +25,6 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 
 from intake_neurovault import halt
 from intake_neurovault.errors import (
@@ -39,8 +35,9 @@ from intake_neurovault.errors import (
     UnreachableError,
 )
 from intake_neurovault.pool import MAX_WORKERS
-from intake_neurovault.resource import Resource, without_token
+from intake_neurovault.resource import Resource
 from intake_neurovault.retry import Kind, Policy, Trouble, persist, retry_after
+from intake_neurovault.sessions import session
 
 T = TypeVar("T")
 
@@ -51,7 +48,6 @@ _HOPS = 5
 _CHUNK = 2**16
 _SLOWEST = 1000.0  # bytes per second, below which a body counts as stalled
 _GRACE = 4.0  # timeouts that a body may take before its speed is looked at
-_SESSIONS: dict[tuple[int, str], requests.Session] = {}
 _SLOTS: dict[int, threading.Semaphore] = {}
 
 
@@ -63,6 +59,8 @@ class Body:
     """Its pieces."""
     encoding: str
     """The header ``Content-Encoding`` in lower case; empty if there is none."""
+    last_modified: str | None = None
+    """The header ``Last-Modified``."""
 
 
 class _StalledError(Exception):
@@ -71,50 +69,6 @@ class _StalledError(Exception):
 
 class _OversizeError(Exception):
     """A body that is longer than it may be."""
-
-
-class _TokenFilter(logging.Filter):
-    """Takes the tokens of private collections out of urllib3's debug messages."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            record.args = tuple(
-                without_token(value) if isinstance(value, str) else value
-                for value in record.args
-            )
-        return True
-
-
-_FILTER = _TokenFilter()
-
-
-def session(url: str) -> requests.Session:
-    """Give the session that this process uses for the server of an address.
-
-    Connections are kept open in it and shared by all threads. It remembers no
-    cookies. Sessions live in the module, so that values which ask for one stay
-    plain and picklable; a forked process makes its own.
-
-    Parameters
-    ----------
-    url : str
-        Any address on the server.
-
-    Returns
-    -------
-    requests.Session
-        The same one for each address on one server.
-
-    Examples
-    --------
-    >>> session("https://a.org/api/") is session("https://a.org/media/")
-    True
-    """
-    parts = urlsplit(url)
-    key = (os.getpid(), f"{parts.scheme}://{parts.netloc}")
-    # NOTE: no lock, since one held by another thread during a fork would never be
-    # released in the child; `setdefault` is atomic, and a session too many unused.
-    return _SESSIONS.get(key) or _SESSIONS.setdefault(key, _new_session())
 
 
 def get_json(resource: Resource, policy: Policy) -> object | Trouble:
@@ -194,10 +148,43 @@ def _receive(
         encoding = response.headers.get("Content-Encoding", "").strip().lower()
         chunks = _chunks(response, policy.timeout, limit, raw)
         try:
-            return consume(Body(chunks, encoding))
+            return consume(
+                Body(chunks, encoding, response.headers.get("Last-Modified"))
+            )
         except (urllib3.exceptions.HTTPError, _StalledError, _OversizeError) as error:
             problem = error
     return _translated(problem, resource, policy)
+
+
+def is_unmodified(resource: Resource, policy: Policy, since: str) -> bool | Trouble:
+    """Ask whether something has changed, without having it sent.
+
+    Parameters
+    ----------
+    resource : Resource
+        What to ask about.
+    policy : Policy
+        How often, and how long to wait.
+    since : str
+        When it had not, in the words of the server's ``Last-Modified``.
+
+    Returns
+    -------
+    bool or Trouble
+        True if it is the same, or why that is not known.
+    """
+
+    def once(_number: int) -> bool | Trouble:
+        with halt.holding(_slots()):
+            response = _open(resource, policy, {"If-Modified-Since": since}, "HEAD")
+        if isinstance(response, Trouble):
+            return response
+        with closing(response):
+            if response.status_code == http.HTTPStatus.NOT_MODIFIED:
+                return True
+            return _refusal(response, resource) or False
+
+    return persist(once, policy)
 
 
 def _slots() -> threading.Semaphore:
@@ -224,35 +211,14 @@ def _parsed(text: bytes, resource: Resource) -> object | Trouble:
     return Trouble(AnswerError(msg), "passing")
 
 
-def _new_session() -> requests.Session:
-    try:
-        version = importlib.metadata.version("intake-neurovault")
-    except importlib.metadata.PackageNotFoundError:
-        version = "unknown"
-    fresh = requests.Session()
-    fresh.headers.update(
-        {
-            "User-Agent": f"intake-neurovault/{version}",
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip, deflate",
-            "Accept-Language": "en",
-        }
-    )
-    fresh.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=()))
-    adapter = HTTPAdapter(pool_maxsize=MAX_WORKERS, max_retries=0)
-    fresh.mount("https://", adapter)
-    fresh.mount("http://", adapter)
-    logging.getLogger("urllib3.connectionpool").addFilter(_FILTER)
-    return fresh
-
-
 def _open(
-    resource: Resource, policy: Policy, headers: dict[str, str]
+    resource: Resource, policy: Policy, headers: dict[str, str], method: str = "GET"
 ) -> requests.Response | Trouble:
     url = resource.url
     for _ in range(_HOPS + 1):
         try:
-            response = session(url).get(
+            response = session(url).request(
+                method,
                 url,
                 headers=headers,
                 timeout=policy.timeout,

@@ -187,6 +187,66 @@ def test_a_new_file_gets_its_new_record(
     assert kept[32015][0].file == file
 
 
+def test_an_edited_record_does_not_cost_the_file(
+    fresh_server: NeuroVaultServer, data_dir: Path
+) -> None:
+    images = find(fresh_server, data_dir, collection_ids=[1952]).images
+    vault_of(fresh_server, data_dir).fetch(images)
+    archive = fresh_server.archive
+    edited, replaced, likewise, *_ = ids(images)
+    archive.edit_image(edited, name="renamed since")
+    archive.replace_file(replaced, archive.file_bytes(images[-1].id))
+    # Its address and size are the same afterwards; the date in its gzip is not.
+    data = archive.file_bytes(likewise)
+    archive.replace_file(likewise, data)
+    archive.replace_file(likewise, data[:4] + b"date" + data[8:])
+    asked(fresh_server)
+    renewed = find(fresh_server, data_dir, "update", collection_ids=[1952]).images
+    paths = vault_of(fresh_server, data_dir, "update").fetch(renewed).paths
+    requests = [each for each in fresh_server.requests if "/media/" in each.path]
+    named = {each.id: each.file.path for each in renewed if each.file}
+    assert sorted((each.method, each.path) for each in requests) == sorted(
+        [
+            ("HEAD", named[edited]),
+            ("GET", named[replaced]),
+            ("HEAD", named[likewise]),
+            ("GET", named[likewise]),
+        ]
+    )
+    assert sidecar(paths[0])["name"] == "renamed since"
+    for image, path in zip(renewed, paths, strict=True):
+        assert path is not None
+        assert path.read_bytes() == archive.file_bytes(image.id)
+
+    # The new dates are known now.
+    asked(fresh_server)
+    again = find(fresh_server, data_dir, "update", collection_ids=[1952]).images
+    vault_of(fresh_server, data_dir, "update").fetch(again)
+    assert asked(fresh_server, MEDIA) == []
+
+
+def test_another_servers_file_of_the_same_number_is_not_taken(
+    fresh_server: NeuroVaultServer, data_dir: Path
+) -> None:
+    with NeuroVaultServer() as other:
+        other.archive.replace_file(32015, other.file_bytes(32016))
+        for server in (fresh_server, other, fresh_server):
+            mirror = mirror_of(server, data_dir)
+            path = mirror.local(file_of(mirror.listings, 32015))
+            assert path.read_bytes() == server.file_bytes(32015)
+
+
+def test_a_copy_of_a_server_shares_its_files(
+    fresh_server: NeuroVaultServer, data_dir: Path
+) -> None:
+    mirror = mirror_of(fresh_server, data_dir)
+    path = mirror.local(file_of(mirror.listings, 32015))
+    with NeuroVaultServer() as copy:
+        mirror = mirror_of(copy, data_dir)
+        assert mirror.local(file_of(mirror.listings, 32015)) == path
+        assert asked(copy, MEDIA) == []
+
+
 def test_files_asked_for_by_their_ids_need_no_second_look_at_their_records(
     server: NeuroVaultServer, data_dir: Path
 ) -> None:

@@ -27,8 +27,8 @@ from trees import (
 
 from intake_neurovault import layout, sidecars
 from intake_neurovault.errors import CorruptFileError, NeuroVaultWarning
+from intake_neurovault.receipts import Entry
 from intake_neurovault.records import Collection, Image, Token
-from intake_neurovault.shelf import as_added
 from intake_neurovault.store import Store
 
 FILE = image_file()
@@ -307,7 +307,7 @@ def test_bytes_that_did_not_reach_the_disk(tmp_path):
     receipt = writer()(part)
     part.write_bytes(gzipped()[:-1])
     with pytest.raises(CorruptFileError, match="bytes reached the disk; try again"):
-        as_added(FILE, receipt, part.stat())
+        Entry.of_download(FILE, receipt, part.stat())
 
 
 def test_token_is_in_no_file(store):

@@ -26,6 +26,7 @@ class Written:
     stored_size: int
     sha256: str
     attempts: int = 1
+    last_modified: str | None = None
 
 
 @cache
