@@ -82,7 +82,7 @@ that, pass collection_ids=[7].
         msg = (
             f"There is no public image {image_id} on {server}; one in a private "
             "collection is had by that collection's token, "
-            "collection_ids=['env:NAME']."
+            "collection_ids=['env:NAME'], or private=['env:NAME'] for fsspec."
         )
     return _counted(MissingError(msg), trouble)
 
@@ -117,8 +117,8 @@ def about_collection(
     if isinstance(trouble.error, PrivateError):
         msg = (
             f"{name_of(ref)} on {server} is private: pass its token as "
-            "collection_ids=['env:NAME'], where the environment variable NAME holds "
-            "its eight letters."
+            "collection_ids=['env:NAME'], or private=['env:NAME'] for fsspec, where "
+            "the environment variable NAME holds its eight letters."
         )
         return _counted(PrivateError(msg), trouble)
     if not isinstance(trouble.error, MissingError):

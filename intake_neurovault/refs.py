@@ -225,7 +225,7 @@ class Token:
         if not found:
             msg = (
                 f"The environment variable {self.env}, which should hold the token of "
-                "a private collection, is not set; set it or change collection_ids."
+                "a private collection, is not set; set it or leave it out."
             )
             raise ArgumentError(msg)
         if not _SECRET.fullmatch(found):

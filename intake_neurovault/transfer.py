@@ -29,6 +29,11 @@ from intake_neurovault.transport import Body, receive
 Progress = Callable[[int], None]
 """Called with the bytes of every piece; negative when an attempt was in vain."""
 
+_REPLACED = (
+    "the file was probably replaced after it was listed, so have it listed anew: "
+    "search with metadata_ttl=0 or mode='update', or call invalidate_cache() of the "
+    "fsspec filesystem."
+)
 _GZIP = b"\x1f\x8b"
 _SLACK = 2**20
 _BLOCK = 2**20
@@ -208,8 +213,7 @@ class _Transfer:
     def _contradiction(self, sent: str) -> CorruptFileError:
         return CorruptFileError(
             f"{label_of(self.file)}: the server sent {sent} bytes where the record "
-            f"says {self.file.file_size:,}; the file was probably replaced after it "
-            "was listed, so search again with metadata_ttl=0."
+            f"says {self.file.file_size:,}; {_REPLACED}"
         )
 
 
@@ -245,8 +249,8 @@ def _explained(trouble: Trouble, resource: Resource, file: ImageFile) -> Trouble
     if isinstance(trouble.error, PrivateError):
         error = PrivateError(
             f"{label} is in a private collection: pass its token as "
-            "collection_ids=['env:NAME'], where the environment variable NAME holds "
-            "its eight letters."
+            "collection_ids=['env:NAME'], or private=['env:NAME'] for fsspec, where "
+            "the environment variable NAME holds its eight letters."
         )
     elif isinstance(trouble.error, MissingError):
         error = MissingError(f"{label}: {_why_missing(resource, file)}")
@@ -265,7 +269,4 @@ def _why_missing(resource: Resource, file: ImageFile) -> str:
             f"the server does not serve {resource.shown}, as happens with names that "
             "have a folder, one of the signs ?;: or letters beyond ASCII."
         )
-    return (
-        f"there is no file at {resource.shown}; it was probably replaced after it "
-        "was listed, so search again with metadata_ttl=0."
-    )
+    return f"there is no file at {resource.shown}; {_REPLACED}"

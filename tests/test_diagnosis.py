@@ -54,7 +54,7 @@ def test_collections_are_named_without_their_token(
             False,
             "There is no public image 7 on https://neurovault.org; one in a private "
             "collection is had by that collection's token, "
-            "collection_ids=['env:NAME'].",
+            "collection_ids=['env:NAME'], or private=['env:NAME'] for fsspec.",
         ),
         (
             ENV,
@@ -96,8 +96,8 @@ def test_missing_images(token: Token | None, other: bool | None, text: str) -> N
             7,
             None,
             "Collection 7 on https://neurovault.org is private: pass its token as "
-            "collection_ids=['env:NAME'], where the environment variable NAME holds "
-            "its eight letters.",
+            "collection_ids=['env:NAME'], or private=['env:NAME'] for fsspec, where "
+            "the environment variable NAME holds its eight letters.",
         ),
     ],
 )

@@ -27,6 +27,11 @@ from intake_neurovault.retry import Policy, Trouble
 from intake_neurovault.transfer import Receipt, fetch_file
 
 QUICK = Policy(timeout=5.0, attempts=4, backoff=0.001)
+REPLACED = (
+    "the file was probably replaced after it was listed, so have it listed anew: "
+    "search with metadata_ttl=0 or mode='update', or call invalidate_cache() of the "
+    "fsspec filesystem."
+)
 NAME = "Image 3 (collection 1)"
 PATH = "/media/images/1/map.nii.gz"
 
@@ -233,8 +238,7 @@ def test_a_whole_file_of_another_size_is_refused_the_second_time(
     assert type(error) is CorruptFileError
     assert str(error) == (
         f"{NAME}: the server sent {len(body):,} bytes where the record says "
-        f"{len(body) + 1:,}; the file was probably replaced after it was listed, so "
-        "search again with metadata_ttl=0."
+        f"{len(body) + 1:,}; {REPLACED}"
     )
     assert error.attempts == case.requests == 2
     assert sum(case.bar.steps) == 0
@@ -264,8 +268,7 @@ def test_a_file_much_longer_than_recorded_is_not_received_whole(tmp_path: Path) 
             PATH,
             5,
             MissingError,
-            "there is no file at {url}; it was probably replaced after it was listed, "
-            "so search again with metadata_ttl=0.",
+            "there is no file at {url}; " + REPLACED,
         ),
         (
             404,
@@ -295,8 +298,7 @@ def test_a_file_much_longer_than_recorded_is_not_received_whole(tmp_path: Path) 
             "/media/images/1/fsl.nidm/T.nii.gz",
             5,
             MissingError,
-            "there is no file at {url}; it was probably replaced after it was listed, "
-            "so search again with metadata_ttl=0.",
+            "there is no file at {url}; " + REPLACED,
         ),
         (401, PATH, 5, None, "{url} answered 401 (Unauthorized)."),
     ],
@@ -321,8 +323,8 @@ def test_files_that_are_private(tmp_path: Path) -> None:
     assert type(error) is PrivateError
     assert str(error) == (
         f"{NAME} is in a private collection: pass its token as "
-        "collection_ids=['env:NAME'], where the environment variable NAME holds its "
-        "eight letters."
+        "collection_ids=['env:NAME'], or private=['env:NAME'] for fsspec, where the "
+        "environment variable NAME holds its eight letters."
     )
 
 
