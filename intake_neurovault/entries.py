@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from intake_neurovault import layout, sidecars
 from intake_neurovault.client import Client
-from intake_neurovault.errors import MissingError
+from intake_neurovault.errors import Failure, MissingError
 from intake_neurovault.layout import Location, LocationKind
 from intake_neurovault.records import Collection, Image, ImageFile
 from intake_neurovault.values import instant
@@ -17,7 +20,9 @@ from intake_neurovault.values import instant
 __all__ = [
     "FOLDERS",
     "ROOT",
+    "Content",
     "Entry",
+    "Folder",
     "check_home",
     "contents",
     "describe",
@@ -34,6 +39,31 @@ FOLDERS = ("root", "collection")
 
 ROOT: Entry = {"name": "", "type": "directory", "size": 0}
 """The folder of all collections."""
+
+
+class Content(io.BytesIO):
+    """What is in a file, with the size that fsspec asks of what it opened."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes."""
+        return self.getbuffer().nbytes
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The records behind one folder."""
+
+    records: Mapping[int, Any]
+    """Its collections or images, by id, in ascending order."""
+    about: Collection | None = None
+    """The collection that it is; None for the folder of all."""
+    failures: Sequence[Failure] = ()
+    """What could not be listed."""
+    until: float = math.inf
+    """How long this holds (Unix time)."""
+    stamp: object = None
+    """What must still be the same for this to hold."""
 
 
 def describe(kind: LocationKind, record: Collection | Image, client: Client) -> Entry:

@@ -11,13 +11,10 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import IO, Any, ClassVar, cast
 
@@ -26,173 +23,41 @@ from fsspec.implementations.chained import ChainedFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import isfilelike
 
-from intake_neurovault import atomic, layout
-from intake_neurovault.client import Client, Listing
+from intake_neurovault import layout
 from intake_neurovault.copies import local_copy
+from intake_neurovault.direct import OF_LISTINGS, NeuroVaultFileSystem, copy_whole
 from intake_neurovault.entries import (
     FOLDERS,
+    Content,
     Entry,
+    Folder,
     check_home,
     file_at,
     file_of,
-    record_bytes,
 )
-from intake_neurovault.errors import AnswerError, ArgumentError, Failure
+from intake_neurovault.errors import ArgumentError
+from intake_neurovault.instances import parse_private
 from intake_neurovault.layout import Location
 from intake_neurovault.listings import Listings
 from intake_neurovault.mirror import Mirror
 from intake_neurovault.modes import KEEPING
 from intake_neurovault.parameters import reject_unknown
 from intake_neurovault.pool import Pool, parse_workers
-from intake_neurovault.records import Collection, Image
+from intake_neurovault.records import Collection, CollectionRef, Image, Token
 from intake_neurovault.store import Store
-from intake_neurovault.tree import Content, Folder, Tree
+from intake_neurovault.tree import Tree
 
 __all__ = ["NeuroVaultCacheFileSystem", "NeuroVaultFileSystem"]
 
-_OF_SERVER = ("url", "timeout", "retries", "trusted_hosts", "workers")
-_OF_LISTINGS = ("use_listings_cache", "listings_expiry_time", "max_paths")
-_OF_STORE = ("target_protocol", "target_options", "data_dir", "mode")
-
-
-class NeuroVaultFileSystem(Tree):
-    """NeuroVault's collections as folders, read straight from the server.
-
-    Parameters
-    ----------
-    url : str, optional
-        Base URL of the server; ``INTAKE_NEUROVAULT_URL``, then
-        ``https://neurovault.org``, if absent.
-    timeout : float
-        Seconds to wait for a connection, and for each piece of an answer.
-    retries : int
-        How often a failed request is tried again.
-    trusted_hosts : iterable of str
-        Hosts besides the server's own from which files are accepted.
-    workers : int
-        How many files of a list are had at a time, 1 to 16.
-    **listing_options
-        ``use_listings_cache``, ``listings_expiry_time`` and ``max_paths``, as fsspec
-        has them.
-
-    Notes
-    -----
-    A file is fetched whole and verified whenever it is opened, and nothing is kept;
-    ``neurovaultcache::neurovault://…`` keeps what it fetches.
-
-    Examples
-    --------
-    >>> import fsspec
-    >>> from intake_neurovault.testing import NeuroVaultServer
-    >>> with NeuroVaultServer() as server:
-    ...     fs = fsspec.filesystem("neurovault", url=server.url)
-    ...     fs.glob("collection_658/image_104[12]6.nii.gz")
-    ['collection_658/image_10416.nii.gz', 'collection_658/image_10426.nii.gz']
-    """
-
-    protocol = "neurovault"
-
-    def __init__(
-        self,
-        url: str | None = None,
-        timeout: float = 30,
-        retries: int = 4,
-        trusted_hosts: str | Iterable[str] = (),
-        workers: int = 8,
-        **listing_options: Any,
-    ) -> None:
-        reject_unknown(
-            listing_options,
-            _OF_SERVER + _OF_LISTINGS,
-            where="the filesystem 'neurovault'",
-        )
-        super().__init__(**listing_options)
-        self.client = Client.parse(
-            url=url, timeout=timeout, retries=retries, trusted_hosts=trusted_hosts
-        )
-        self.pool = Pool(parse_workers(workers))
-
-    @property
-    def fsid(self) -> str:
-        """Name of the filesystem: equal for equal servers."""
-        return f"neurovault:{self.client.url}"
-
-    def cat_file(
-        self, path: str, start: int | None = None, end: int | None = None, **_: Any
-    ) -> bytes:
-        """Read one file, or a slice of it."""
-        return self._read(file_at(self._strip_protocol(path)))[start:end]
-
-    def get_file(
-        self,
-        rpath: str,
-        lpath: Any,
-        callback: Callback = DEFAULT_CALLBACK,
-        outfile: IO[bytes] | None = None,
-        **_: Any,
-    ) -> None:
-        """Copy one file to a local one, which appears whole or not at all."""
-        if self._kind(rpath) in FOLDERS:
-            Path(lpath).mkdir(parents=True, exist_ok=True)
-            return
-        location = file_at(self._strip_protocol(rpath))
-        sink = outfile or (lpath if isfilelike(lpath) else Path(lpath))
-        if not isinstance(sink, Path) or location.kind != "image":
-            with self._opened(location) as source:
-                callback.set_size(source.seek(0, os.SEEK_END))
-                callback.relative_update(_copy(source, sink))
-            return
-        file = file_of(self._image(location))
-        callback.set_size(file.file_size)
-        sink.parent.mkdir(parents=True, exist_ok=True)
-        with atomic.temporary(sink) as part:
-            self.client.download(file, part, callback.relative_update)
-            part.replace(sink)
-
-    def _opened(self, location: Location) -> IO[bytes]:
-        return Content(self._read(location))
-
-    def _read(self, location: Location) -> bytes:
-        record = self._record(location)
-        if not isinstance(record, Image) or location.kind != "image":
-            return record_bytes(record)
-        with tempfile.TemporaryDirectory(prefix="neurovault-") as folder:
-            part = Path(folder, "image.nii.gz")
-            self.client.download(file_of(record), part)
-            return part.read_bytes()
-
-    def _list(self, collection_id: int | None) -> Folder:
-        if collection_id is None:
-            listing = self.client.collections()
-            return self._folder(listing, Collection.from_json)
-        about = self._collection(collection_id)
-        read = partial(Image.from_json, base_url=self.client.url)
-        folder = self._folder(self.client.images(collection_id), read)
-        return replace(folder, about=about)
-
-    def _folder(
-        self, listing: Listing, read: Callable[[object], Collection | Image]
-    ) -> Folder:
-        known, failures = {}, list(listing.failures)
-        for raw in listing.records:
-            try:
-                known[raw["id"]] = read(raw)
-            except AnswerError as error:
-                reason = f"Record {raw['id']}: {error}"
-                failures.append(Failure(raw["id"], None, self.client.url, reason, 1))
-        return Folder(known, failures=failures)
-
-    def _find_collection(self, collection_id: int) -> Collection:
-        return Collection.from_json(self.client.collection(collection_id))
-
-    def _image(self, location: Location) -> Image:
-        known = self._known_image(location)
-        if known is not None:
-            return known[0]
-        raw = self.client.image(location.image_id or 0)
-        image = Image.from_json(raw, base_url=self.client.url)
-        check_home(image, location)
-        return image
+_OF_STORE = (
+    "target_protocol",
+    "target_options",
+    "data_dir",
+    "mode",
+    "metadata_ttl",
+    "workers",
+    "private",
+)
 
 
 class NeuroVaultCacheFileSystem(Tree, ChainedFileSystem):
@@ -217,6 +82,9 @@ class NeuroVaultCacheFileSystem(Tree, ChainedFileSystem):
         How old a listing may be: seconds, or text such as ``"1d"``.
     workers : int
         How many files of a list are had at a time, 1 to 16.
+    private : str, Token or iterable of these
+        Private collections to show as well: ``env:NAME`` for each, with the
+        environment variable that holds its token.
     **listing_options
         ``use_listings_cache``, ``listings_expiry_time`` and ``max_paths``, as fsspec
         has them, for what is remembered between calls; the store keeps its own.
@@ -255,10 +123,11 @@ class NeuroVaultCacheFileSystem(Tree, ChainedFileSystem):
         mode: str = "download_new",
         metadata_ttl: float | str | None = "1d",
         workers: int = 8,
+        private: object = (),
         **listing_options: Any,
     ) -> None:
         del fo
-        known = (*_OF_STORE, "metadata_ttl", "workers", *_OF_LISTINGS)
+        known = (*_OF_STORE, *OF_LISTINGS)
         where = "the filesystem 'neurovaultcache'"
         reject_unknown(listing_options, known, where=where)
         if target_protocol not in (None, "neurovault"):
@@ -267,8 +136,9 @@ class NeuroVaultCacheFileSystem(Tree, ChainedFileSystem):
                 "write the URL as 'neurovaultcache::neurovault://collection_1/…'."
             )
             raise ArgumentError(msg)
-        super().__init__(**listing_options)
         self.fs = NeuroVaultFileSystem(**(target_options or {}))
+        own = parse_private(private)
+        super().__init__((*self.fs.private, *own), **listing_options)
         self.client = self.fs.client
         self.pool = Pool(parse_workers(workers))
         self._listings = Listings.parse(
@@ -309,7 +179,7 @@ class NeuroVaultCacheFileSystem(Tree, ChainedFileSystem):
         sink = outfile or (lpath if isfilelike(lpath) else Path(lpath))
         with self._opened(file_at(self._strip_protocol(rpath))) as source:
             callback.set_size(source.seek(0, os.SEEK_END))
-            callback.relative_update(_copy(source, sink))
+            callback.relative_update(copy_whole(source, sink))
 
     def open_many(self, open_files: Any, **__: Any) -> list[Any]:
         """Open a list of files; what is missing is fetched several at a time."""
@@ -330,7 +200,11 @@ class NeuroVaultCacheFileSystem(Tree, ChainedFileSystem):
     def _local(self, location: Location) -> Path | bytes:
         listings = self._asking(location.collection_id)
         if location.kind == "image":
-            return Mirror(listings).local(file_of(self._image(location)))
+            mirror, file = Mirror(listings), file_of(self._image(location))
+            if self.private and mirror.kept(file) is None:
+                # NOTE: a record on disk does not know the token.
+                file = replace(file, token=self._token(file.collection_id))
+            return mirror.local(file)
         return local_copy(listings, location, lambda: self._record(location))
 
     def _asking(self, collection_id: int | None) -> Listings:
@@ -346,7 +220,8 @@ class NeuroVaultCacheFileSystem(Tree, ChainedFileSystem):
         until = math.inf
         if listings.mode == "download_new":
             until = (listed.fetched or 0.0) + self._listings.ttl
-        known = {each.id: each for each in listed.items}
+        known: dict[int, Any] = {each.id: each for each in listed.items}
+        known = known if about else self._with_private(known)
         return Folder(known, about, listed.failures, until)
 
     def _stamp(self, collection_id: int | None) -> object:
@@ -359,8 +234,13 @@ class NeuroVaultCacheFileSystem(Tree, ChainedFileSystem):
             return listed, (store.root / folder).stat().st_mtime_ns
         return listed, None
 
-    def _find_collection(self, collection_id: int) -> Collection:
-        return self._asking(collection_id).collection(collection_id)
+    def _ask(self, ref: CollectionRef) -> Collection:
+        number = None if isinstance(ref, Token) else ref
+        return self._asking(number).collection(ref)
+
+    def _token(self, collection_id: int) -> Token | None:
+        # NOTE: what is on disk is had without a token.
+        return None if self._listings.offline else super()._token(collection_id)
 
     def _image(self, location: Location) -> Image:
         known = self._known_image(location)
@@ -372,7 +252,9 @@ class NeuroVaultCacheFileSystem(Tree, ChainedFileSystem):
         if image is None and listings.offline:
             # NOTE: of an image that was never fetched, a kept listing may still tell.
             image = self._listed(location.collection_id).records.get(number)
-        image = image or listings.image(number)
+        if image is None:
+            token = self._token(location.collection_id or 0)
+            image = listings.image(number, token)
         check_home(image, location)
         return image
 
@@ -382,17 +264,3 @@ class NeuroVaultCacheFileSystem(Tree, ChainedFileSystem):
                 place = self._listings.store.root / entry["name"]
                 entry["size"] = place.stat().st_size
         return entry
-
-
-def _copy(source: IO[bytes], sink: Any) -> int:
-    size = source.seek(0, os.SEEK_END)
-    source.seek(0)
-    if not isinstance(sink, Path):
-        shutil.copyfileobj(source, sink)
-        return size
-    sink.parent.mkdir(parents=True, exist_ok=True)
-    with atomic.temporary(sink) as part:
-        with part.open("wb") as target:
-            shutil.copyfileobj(source, target)
-        part.replace(sink)
-    return size

@@ -7,14 +7,12 @@ is for the filesystems to say.
 from __future__ import annotations
 
 import errno
-import io
-import math
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from glob import has_magic
 from inspect import Signature, signature
@@ -26,69 +24,60 @@ from fsspec.utils import stringify_path, tokenize
 
 from intake_neurovault import layout
 from intake_neurovault.client import Client
-from intake_neurovault.entries import FOLDERS, ROOT, Entry, contents, describe, file_at
+from intake_neurovault.entries import (
+    FOLDERS,
+    ROOT,
+    Entry,
+    Folder,
+    contents,
+    describe,
+    file_at,
+)
 from intake_neurovault.errors import (
-    Failure,
     MissingError,
     NeuroVaultError,
     NeuroVaultWarning,
+    OfflineError,
 )
+from intake_neurovault.instances import (
+    Surroundings,
+    check_writable,
+    guarded,
+    parse_private,
+)
+from intake_neurovault.known import digest
 from intake_neurovault.layout import Location
 from intake_neurovault.pool import Pool
-from intake_neurovault.records import Collection, Image
+from intake_neurovault.records import Collection, CollectionRef, Image, Token
 
-_VARIABLES = (
-    "INTAKE_NEUROVAULT_URL",
-    "NILEARN_SHARED_DATA",
-    "NILEARN_DATA",
-    "HOME",
-)
 _ABSENT = (FileNotFoundError, PermissionError)
+_Kind: Any = type(AbstractFileSystem)
 
 
-class Content(io.BytesIO):
-    """What is in a file, with the size that fsspec asks of what it opened."""
+class _Instances(_Kind):
+    """fsspec's memory of instances, which keeps the options as they are given."""
 
-    @property
-    def size(self) -> int:
-        """How many bytes."""
-        return self.getbuffer().nbytes
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return super().__call__(*map(guarded, args), **guarded(options))
 
 
-@dataclass(frozen=True)
-class Folder:
-    """The records behind one folder."""
-
-    records: Mapping[int, Any]
-    """Its collections or images, by id, in ascending order."""
-    about: Collection | None = None
-    """The collection that it is; None for the folder of all."""
-    failures: Sequence[Failure] = ()
-    """What could not be listed."""
-    until: float = math.inf
-    """How long this holds (Unix time)."""
-    stamp: object = None
-    """What must still be the same for this to hold."""
-
-
-class _Surroundings:
-    """The environment variables that stand in for options, as a class attribute."""
-
-    def __get__(self, instance: object, owner: type) -> tuple[str | None, ...]:
-        return tuple(os.environ.get(name) for name in _VARIABLES)
-
-
-class Tree(AbstractFileSystem):
+class Tree(AbstractFileSystem, metaclass=_Instances):
     """What both filesystems share: paths, listings, and lists of files."""
 
     root_marker = ""
-    surroundings = _Surroundings()
+    surroundings = Surroundings()
     # NOTE: fsspec gives the same instance for the same options, which is another
     # filesystem once a variable has changed that an option falls back on.
     _extra_tokenize_attributes = ("surroundings",)
     client: Client
     pool: Pool
     __signature__: Signature
+
+    def __init__(self, private: object, **listing_options: Any) -> None:
+        super().__init__(**listing_options)
+        self.private = parse_private(private)
+        self._numbers: dict[str, int] = {}
+        self._answered: dict[int, Collection] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -108,7 +97,7 @@ class Tree(AbstractFileSystem):
     def _list(self, collection_id: int | None) -> Folder:
         raise NotImplementedError
 
-    def _find_collection(self, collection_id: int) -> Collection:
+    def _ask(self, ref: CollectionRef) -> Collection:
         raise NotImplementedError
 
     def _image(self, location: Location) -> Image:
@@ -211,9 +200,7 @@ class Tree(AbstractFileSystem):
         self, path: Any, recursive: bool = False, on_error: str = "raise", **kwargs: Any
     ) -> Any:
         """Read one file, or several at a time."""
-        paths = self.expand_path(
-            path, recursive=recursive, maxdepth=kwargs.pop("maxdepth", None)
-        )
+        paths = self.expand_path(path, recursive, kwargs.pop("maxdepth", None))
         if recursive:
             paths = [each for each in paths if self._kind(each) not in FOLDERS]
         if not isinstance(path, list) and paths == [self._strip_protocol(path)]:
@@ -240,9 +227,7 @@ class Tree(AbstractFileSystem):
         """Copy to local files, several at a time, each whole or not at all."""
         plan = _Plan(self)
         target = lpath if isinstance(lpath, list) else os.fspath(lpath)
-        AbstractFileSystem.get(
-            plan, rpath, target, recursive=recursive, maxdepth=maxdepth
-        )
+        AbstractFileSystem.get(plan, rpath, target, recursive, maxdepth=maxdepth)
         callback.set_size(len(plan.pairs))
 
         def fetch(pair: tuple[str, str]) -> None:
@@ -273,9 +258,15 @@ class Tree(AbstractFileSystem):
         """Give a number that changes when the server changes the file."""
         return int(self.ukey(path), 16)
 
+    def to_dict(self, **options: Any) -> dict[str, Any]:
+        """Write the options down, as ``to_json`` does; not with a literal token."""
+        check_writable(self.private)
+        return dict(super().to_dict(**options))
+
     def invalidate_cache(self, path: str | None = None) -> None:
         """Forget what was listed: all, or one collection."""
         super().invalidate_cache(path)
+        self._answered.clear()
         folder = self._strip_protocol(path or "").partition("/")[0]
         if folder:
             self.dircache.pop(folder, None)
@@ -318,6 +309,33 @@ class Tree(AbstractFileSystem):
         own, every = self._remembered(collection_id), self._remembered(None)
         known = (own and own.about) or (every and every.records.get(collection_id))
         return known or self._find_collection(collection_id)
+
+    def _find_collection(self, collection_id: int) -> Collection:
+        ref = self._token(collection_id) or collection_id
+        return self._answered.pop(collection_id, None) or self._ask(ref)
+
+    def _token(self, collection_id: int) -> Token | None:
+        every = self._remembered(None)
+        known = every.records.get(collection_id) if every else None
+        return known.token if known else self._private_ids().get(collection_id)
+
+    def _private_ids(self) -> dict[int, Token]:
+        """Tell which number each token stands for: one request for each, once."""
+        found = {}
+        for token in self.private:
+            key = digest(token)
+            with suppress(OfflineError):
+                if key not in self._numbers:
+                    answer = self._ask(token)
+                    self._answered[answer.id] = answer
+                    self._numbers[key] = answer.id
+                found[self._numbers[key]] = token
+        return found
+
+    def _with_private(self, collections: dict[int, Collection]) -> Any:
+        for number in self._private_ids():
+            collections[number] = self._find_collection(number)
+        return dict(sorted(collections.items()))
 
     def _known_image(self, location: Location) -> tuple[Image, Collection] | None:
         folder = self._remembered(location.collection_id)

@@ -91,7 +91,7 @@ OWNERS = {
     "scipy": {"resampling", "testing"},
     "requests": {"sessions", "transport"},
     "urllib3": {"transport"},
-    "fsspec": {"filesystem", "tree"},
+    "fsspec": {"direct", "filesystem", "tree"},
     "dask": {"cube"},
     "xarray": {"cube", "result", "accessor"},
     "sklearn": {"words"},

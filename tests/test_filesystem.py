@@ -6,7 +6,6 @@ import json
 import pickle
 import posixpath
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,19 @@ import intake
 import nibabel
 import numpy as np
 import pytest
+from folders import (
+    ABOUT,
+    CHAIN,
+    DEAD,
+    IMAGE,
+    PLAIN,
+    SIDECAR,
+    cached,
+    chained,
+    files_in,
+    paths_of,
+    small_archive,
+)
 from fsspec.callbacks import Callback
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
@@ -42,34 +54,11 @@ from intake_neurovault.filesystem import (
 from intake_neurovault.pool import Pool
 from intake_neurovault.testing import (
     PRIVATE_NAME,
-    Archive,
     Fault,
     NeuroVaultServer,
     Volume,
 )
 from intake_neurovault.tree import Tree
-
-CHAIN = "neurovaultcache::neurovault://"
-IMAGE = "collection_7/image_71.nii.gz"
-SIDECAR = "collection_7/image_71_metadata.json"
-ABOUT = "collection_7/collection_metadata.json"
-PLAIN = "collection_7/image_74.nii.gz"
-DEAD = "http://127.0.0.1:9"
-
-
-def small_archive() -> Archive:
-    """Two collections with small maps, and a private one."""
-    archive = Archive()
-    archive.add_collection("Finger tapping", id=7, DOI="10.5555/x.7")
-    for number in (71, 72, 73):
-        archive.add_image(7, Volume("mni6", number, "motor"), id=number)
-    plain = Volume("mni6", 74, compressed=False)
-    archive.add_image(7, plain, id=74, filename="plain.nii")
-    archive.add_collection("Elsewhere", id=8)
-    archive.add_image(8, Volume("mni6", 81), id=81)
-    archive.add_collection("Hidden", id=9, token=PRIVATE_NAME)
-    archive.add_image(9, Volume("mni6", 91), id=91)
-    return archive
 
 
 @pytest.fixture
@@ -89,26 +78,10 @@ def kept(small: NeuroVaultServer, data_dir: Path) -> NeuroVaultCacheFileSystem:
     return cached(small.url, data_dir)
 
 
-def cached(url: str, data_dir: Path, **options: Any) -> NeuroVaultCacheFileSystem:
-    target = {"url": url, "retries": 0}
-    return NeuroVaultCacheFileSystem(
-        target_options=target, data_dir=str(data_dir), **options
-    )
-
-
 @pytest.fixture(params=["direct", "kept"])
 def fs(request: pytest.FixtureRequest) -> Any:
     """Either filesystem, over the small archive."""
     return request.getfixturevalue(request.param)
-
-
-def paths_of(server: NeuroVaultServer) -> Counter[str]:
-    """What was asked, ids and tokens left in."""
-    return Counter(request.path for request in server.requests)
-
-
-def files_in(folder: Path) -> set[str]:
-    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
 
 
 # ---- names and folders --------------------------------------------------------
@@ -753,13 +726,6 @@ def test_a_tree_that_nilearn_wrote_is_read(tmp_path: Path) -> None:
 
 
 # ---- chains, other packages, other processes ----------------------------------
-
-
-def chained(server: NeuroVaultServer, data_dir: Path) -> dict[str, Any]:
-    return {
-        "neurovault": {"url": server.url, "retries": 0},
-        "neurovaultcache": {"data_dir": str(data_dir)},
-    }
 
 
 def test_local_paths_of_a_pattern(small: NeuroVaultServer, data_dir: Path) -> None:
