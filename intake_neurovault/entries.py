@@ -12,7 +12,7 @@ from typing import Any
 
 from intake_neurovault import layout, sidecars
 from intake_neurovault.client import Client
-from intake_neurovault.errors import Failure, MissingError
+from intake_neurovault.errors import Failure, MissingError, NeuroVaultError
 from intake_neurovault.layout import Location, LocationKind
 from intake_neurovault.records import Collection, Image, ImageFile
 from intake_neurovault.values import instant
@@ -26,6 +26,7 @@ __all__ = [
     "check_home",
     "contents",
     "describe",
+    "failure_at",
     "file_at",
     "file_of",
     "record_bytes",
@@ -222,6 +223,31 @@ def file_at(path: str) -> Location:
         msg = "This is a folder of NeuroVault; list it with ls()"
         raise IsADirectoryError(errno.EISDIR, msg, path)
     return location
+
+
+def failure_at(path: str, error: NeuroVaultError) -> Failure:
+    """Note what could not be had by its path.
+
+    Parameters
+    ----------
+    path : str
+        A path without protocol.
+    error : NeuroVaultError
+        Why.
+
+    Returns
+    -------
+    Failure
+        A row of ``failures``.
+
+    Examples
+    --------
+    >>> failure_at("collection_1/image_3.nii.gz", MissingError("Gone.")).url
+    'neurovault://collection_1/image_3.nii.gz'
+    """
+    at = layout.parse(path)
+    url = f"neurovault://{path}"
+    return Failure(at.image_id, at.collection_id, url, f"{error}", error.attempts)
 
 
 def check_home(image: Image, location: Location) -> None:

@@ -31,6 +31,7 @@ from intake_neurovault.entries import (
     Folder,
     contents,
     describe,
+    failure_at,
     file_at,
 )
 from intake_neurovault.errors import (
@@ -47,7 +48,7 @@ from intake_neurovault.instances import (
 )
 from intake_neurovault.known import digest
 from intake_neurovault.layout import Location
-from intake_neurovault.pool import Pool
+from intake_neurovault.pool import Pool, Report
 from intake_neurovault.records import Collection, CollectionRef, Image, Token
 
 _ABSENT = (FileNotFoundError, PermissionError)
@@ -224,7 +225,11 @@ class Tree(AbstractFileSystem, metaclass=_Instances):
         maxdepth: int | None = None,
         **kwargs: Any,
     ) -> None:
-        """Copy to local files, several at a time, each whole or not at all."""
+        """Copy to local files, several at a time, each whole or not at all.
+
+        What fails does not cost the others: the first error is raised when all is
+        done, and its ``failures`` tell of every one.
+        """
         plan = _Plan(self)
         target = lpath if isinstance(lpath, list) else os.fspath(lpath)
         AbstractFileSystem.get(plan, rpath, target, recursive, maxdepth=maxdepth)
@@ -234,11 +239,18 @@ class Tree(AbstractFileSystem, metaclass=_Instances):
             with callback.branched(*pair) as child:
                 self.get_file(*pair, callback=child, **kwargs)
 
+        report, errors = Report("skip"), []
         with self.pool.map(fetch, plan.pairs) as outcomes:
-            for _, outcome in outcomes:
-                if outcome is not None:
-                    raise outcome
-                callback.relative_update()
+            for (path, _), outcome in outcomes:
+                if outcome is None:
+                    report.succeeded()
+                    callback.relative_update()
+                else:
+                    errors.append(outcome)
+                    report.failed(failure_at(path, outcome), outcome)
+        if errors:
+            errors[0].failures = tuple(report.failures)
+            raise errors[0]
 
     def created(self, path: str) -> Any:
         """Tell when a collection or image was added, if the server says so."""
