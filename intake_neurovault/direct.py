@@ -21,7 +21,6 @@ from intake_neurovault.entries import (
     Content,
     Folder,
     check_home,
-    file_at,
     file_of,
     record_bytes,
 )
@@ -111,7 +110,7 @@ class NeuroVaultFileSystem(Tree):
         self, path: str, start: int | None = None, end: int | None = None, **_: Any
     ) -> bytes:
         """Read one file, or a slice of it."""
-        return self._read(file_at(self._strip_protocol(path)))[start:end]
+        return self._read(self._locate(path))[start:end]
 
     def get_file(
         self,
@@ -125,7 +124,7 @@ class NeuroVaultFileSystem(Tree):
         if self._kind(rpath) in FOLDERS:
             Path(lpath).mkdir(parents=True, exist_ok=True)
             return
-        location = file_at(self._strip_protocol(rpath))
+        location = self._locate(rpath)
         sink = outfile or (lpath if isfilelike(lpath) else Path(lpath))
         if not isinstance(sink, Path) or location.kind != "image":
             with self._opened(location) as source:

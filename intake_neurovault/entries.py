@@ -29,6 +29,7 @@ __all__ = [
     "failure_at",
     "file_at",
     "file_of",
+    "folder_at",
     "record_bytes",
 ]
 
@@ -223,6 +224,27 @@ def file_at(path: str) -> Location:
         msg = "This is a folder of NeuroVault; list it with ls()"
         raise IsADirectoryError(errno.EISDIR, msg, path)
     return location
+
+
+def folder_at(collection_id: int | None) -> str:
+    """Give the path of a folder.
+
+    Parameters
+    ----------
+    collection_id : int or None
+        The collection; None for the folder of all.
+
+    Returns
+    -------
+    str
+        A path without protocol.
+
+    Examples
+    --------
+    >>> folder_at(3), folder_at(None)
+    ('collection_3', '')
+    """
+    return "" if collection_id is None else layout.collection_dir(collection_id)
 
 
 def failure_at(path: str, error: NeuroVaultError) -> Failure:

@@ -23,7 +23,6 @@ from fsspec.implementations.chained import ChainedFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import isfilelike
 
-from intake_neurovault import layout
 from intake_neurovault.copies import local_copy
 from intake_neurovault.direct import OF_LISTINGS, NeuroVaultFileSystem, copy_whole
 from intake_neurovault.entries import (
@@ -32,8 +31,8 @@ from intake_neurovault.entries import (
     Entry,
     Folder,
     check_home,
-    file_at,
     file_of,
+    folder_at,
 )
 from intake_neurovault.errors import ArgumentError
 from intake_neurovault.instances import parse_private
@@ -161,7 +160,7 @@ class NeuroVaultCacheFileSystem(Tree, ChainedFileSystem):
         self, path: str, start: int | None = None, end: int | None = None, **_: Any
     ) -> bytes:
         """Read one file, or a slice of it."""
-        with self._opened(file_at(self._strip_protocol(path))) as source:
+        with self._opened(self._locate(path)) as source:
             return source.read()[start:end]
 
     def get_file(
@@ -177,14 +176,14 @@ class NeuroVaultCacheFileSystem(Tree, ChainedFileSystem):
             Path(lpath).mkdir(parents=True, exist_ok=True)
             return
         sink = outfile or (lpath if isfilelike(lpath) else Path(lpath))
-        with self._opened(file_at(self._strip_protocol(rpath))) as source:
+        with self._opened(self._locate(rpath)) as source:
             callback.set_size(source.seek(0, os.SEEK_END))
             callback.relative_update(copy_whole(source, sink))
 
     def open_many(self, open_files: Any, **__: Any) -> list[Any]:
         """Open a list of files; what is missing is fetched several at a time."""
         if "r" in open_files.mode:
-            places = [file_at(self._strip_protocol(each.path)) for each in open_files]
+            places = [self._locate(each.path) for each in open_files]
             with self.pool.map(self._local, places) as outcomes:
                 for _, outcome in outcomes:
                     if isinstance(outcome, Exception):
@@ -208,7 +207,7 @@ class NeuroVaultCacheFileSystem(Tree, ChainedFileSystem):
         return local_copy(listings, location, lambda: self._record(location))
 
     def _asking(self, collection_id: int | None) -> Listings:
-        folder = "" if collection_id is None else layout.collection_dir(collection_id)
+        folder = folder_at(collection_id)
         moment = max(self._renewed.get("", 0.0), self._renewed.get(folder, 0.0))
         ttl = min(self._listings.ttl, time.time() - moment)
         return replace(self._listings, ttl=ttl, since=max(self._listings.since, moment))
@@ -229,7 +228,7 @@ class NeuroVaultCacheFileSystem(Tree, ChainedFileSystem):
         listed = store.stamp(self.client.url, collection_id)
         if not self._listings.offline:
             return listed
-        folder = "" if collection_id is None else layout.collection_dir(collection_id)
+        folder = folder_at(collection_id)
         with suppress(OSError):
             return listed, (store.root / folder).stat().st_mtime_ns
         return listed, None

@@ -33,6 +33,7 @@ from intake_neurovault.entries import (
     describe,
     failure_at,
     file_at,
+    folder_at,
 )
 from intake_neurovault.errors import (
     MissingError,
@@ -296,7 +297,10 @@ class Tree(AbstractFileSystem, metaclass=_Instances):
     def _open(self, path: str, mode: str = "rb", **_: Any) -> IO[bytes]:
         if mode != "rb":
             self._refuse(path)
-        return self._opened(file_at(path))
+        return self._opened(self._locate(path))
+
+    def _locate(self, path: str) -> Location:
+        return file_at(self._strip_protocol(path))
 
     def _opened(self, location: Location) -> IO[bytes]:
         raise NotImplementedError
@@ -368,11 +372,11 @@ class Tree(AbstractFileSystem, metaclass=_Instances):
             )
             warnings.warn(msg, NeuroVaultWarning, stacklevel=3)
         else:
-            self.dircache[_path(collection_id)] = folder
+            self.dircache[folder_at(collection_id)] = folder
         return folder
 
     def _remembered(self, collection_id: int | None) -> Folder | None:
-        known: Folder | None = self.dircache.get(_path(collection_id))
+        known: Folder | None = self.dircache.get(folder_at(collection_id))
         if known is None or time.time() > known.until:
             return None
         return known if known.stamp == self._stamp(collection_id) else None
@@ -393,7 +397,3 @@ class _Plan:
 def _omit_absent(error: OSError) -> None:
     if not isinstance(error, _ABSENT):
         raise error
-
-
-def _path(collection_id: int | None) -> str:
-    return "" if collection_id is None else layout.collection_dir(collection_id)

@@ -7,6 +7,7 @@ import pickle
 import posixpath
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,6 @@ from intake_neurovault.filesystem import (
     NeuroVaultCacheFileSystem,
     NeuroVaultFileSystem,
 )
-from intake_neurovault.pool import Pool
 from intake_neurovault.testing import (
     PRIVATE_NAME,
     Fault,
@@ -406,24 +406,59 @@ def test_a_list_is_copied_with_a_callback(fs: Any, tmp_path: Path) -> None:
         fs.get([IMAGE, "collection_7/image_5555.nii.gz"], f"{tmp_path}/c/")
 
 
-class Planned(MemoryFileSystem):  # type: ignore[misc]
-    """A filesystem that can be written to, and copies as ours do."""
+@dataclass(frozen=True)
+class Place:
+    """Where something is in memory."""
 
-    protocol = "planned"
-    store: dict[str, Any] = {}  # noqa: RUF012  as its parent has it
-    pseudo_dirs = [""]  # noqa: RUF012
-    pool = Pool(3)
-    get = Tree.get
+    path: str
+    kind: str = "image_metadata"
+
+
+class Writable(Tree):
+    """A test double: a tree in memory where NeuroVault is, and writing to it."""
+
+    cachable = False
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        return MemoryFileSystem._strip_protocol(path)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory = MemoryFileSystem()
+        for name in ("ls", "info", "mkdir", "makedirs", "touch", "pipe", "rm"):
+            setattr(self, name, getattr(self.memory, name))
+
+    def _kind(self, path: str) -> str:
+        return "collection" if self.memory.isdir(path) else "image_metadata"
+
+    def _locate(self, path: str) -> Any:
+        return Place(path)
+
+    def _opened(self, location: Any) -> Any:
+        return self.memory.open(location.path)
+
+
+class WritableDirect(Writable, NeuroVaultFileSystem):
+    """The copying of the one filesystem."""
+
+    protocol = "writabledirect"
+
+
+class WritableKept(Writable, NeuroVaultCacheFileSystem):
+    """The copying of the other."""
+
+    protocol = "writablekept"
 
 
 class TestGet(AbstractFixtures, AbstractGetTests):  # type: ignore[misc]
     """What fsspec asks of every ``get``."""
 
-    @pytest.fixture
-    def fs(self) -> Iterator[Planned]:
-        yield Planned()
-        Planned.store.clear()
-        Planned.pseudo_dirs[:] = [""]
+    @pytest.fixture(params=[WritableDirect, WritableKept])
+    def fs(self, request: pytest.FixtureRequest) -> Iterator[Any]:
+        yield request.param()
+        MemoryFileSystem.store.clear()
+        MemoryFileSystem.pseudo_dirs[:] = [""]
 
     @pytest.fixture
     def local_fs(self) -> LocalFileSystem:
