@@ -204,7 +204,8 @@ def copy_whole(source: IO[bytes], sink: Any) -> int:
 
     Examples
     --------
-    >>> copy_whole(Content(b"..."), Content())
+    >>> import io
+    >>> copy_whole(Content(b"..."), io.BytesIO())
     3
     """
     size = source.seek(0, os.SEEK_END)

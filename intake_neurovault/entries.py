@@ -44,12 +44,39 @@ ROOT: Entry = {"name": "", "type": "directory", "size": 0}
 
 
 class Content(io.BytesIO):
-    """What is in a file, with the size that fsspec asks of what it opened."""
+    """What is in a file, to be read only, with the size that fsspec asks of it.
+
+    Examples
+    --------
+    >>> Content(b"...").size, Content(b"...").writable()
+    (3, False)
+    """
 
     @property
     def size(self) -> int:
         """How many bytes."""
         return self.getbuffer().nbytes
+
+    def writable(self) -> bool:
+        """Tell that nothing can be written.
+
+        Returns
+        -------
+        bool
+            False.
+        """
+        return False
+
+    def write(self, *_: object) -> int:
+        """Refuse to write.
+
+        Raises
+        ------
+        io.UnsupportedOperation
+            Always.
+        """
+        msg = "NeuroVault can be read only; its files are not written to"
+        raise io.UnsupportedOperation(msg)
 
 
 @dataclass(frozen=True)

@@ -208,8 +208,7 @@ class Tree(AbstractFileSystem, metaclass=_Instances):
         if not isinstance(path, list) and paths == [self._strip_protocol(path)]:
             return self.cat_file(paths[0], **kwargs)
         found = {}
-        read = partial(self.cat_file, **kwargs)
-        with self.pool.map(read, paths) as outcomes:
+        with self.pool.map(partial(self.cat_file, **kwargs), paths) as outcomes:
             for each, outcome in outcomes:
                 if isinstance(outcome, NeuroVaultError) and on_error == "raise":
                     raise outcome
@@ -226,11 +225,7 @@ class Tree(AbstractFileSystem, metaclass=_Instances):
         maxdepth: int | None = None,
         **kwargs: Any,
     ) -> None:
-        """Copy to local files, several at a time, each whole or not at all.
-
-        What fails does not cost the others: the first error is raised when all is
-        done, and its ``failures`` tell of every one.
-        """
+        """Copy to local files, each whole or not at all; raise failures at the end."""
         plan = _Plan(self)
         target = lpath if isinstance(lpath, list) else os.fspath(lpath)
         AbstractFileSystem.get(plan, rpath, target, recursive, maxdepth=maxdepth)
@@ -252,6 +247,11 @@ class Tree(AbstractFileSystem, metaclass=_Instances):
         if errors:
             errors[0].failures = tuple(report.failures)
             raise errors[0]
+
+    def du(self, path: str, total: bool = True, *args: Any, **kwargs: Any) -> Any:
+        """Add sizes up; a file whose size is not known beforehand counts nothing."""
+        sizes = super().du(path, False, *args, **kwargs)
+        return sum(size or 0 for size in sizes.values()) if total else sizes
 
     def created(self, path: str) -> Any:
         """Tell when a collection or image was added, if the server says so."""
