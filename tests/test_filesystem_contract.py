@@ -310,6 +310,7 @@ def test_it_travels_to_spawned_processes(fs: Any, small: NeuroVaultServer) -> No
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* multi-threaded")
 def test_it_works_after_a_fork(fs: Any, small: NeuroVaultServer) -> None:
     fs.ls("collection_7")
     whole = fs.cat_file(SECOND)
