@@ -39,7 +39,7 @@ MAX_WORKERS = 16
 """More connections than this would not be polite to a small public server."""
 
 MAX_FAILURES_IN_A_ROW = 100
-"""So many failures one after the other end a run: the server is down.
+"""So many failures one after the other, and no more is asked for: the server is down.
 
 The figure is that of ``nilearn.datasets.fetch_neurovault``.
 """
@@ -304,6 +304,8 @@ class Report:
     """How many failed one after the other, up to now."""
     spent: Counter[int | None] = field(default_factory=Counter)
     """How many failed in each collection."""
+    exhausted: bool = False
+    """Whether so much failed in a row that asking for more is hopeless."""
 
     def given_up(self, collection_id: int) -> bool:
         """Tell whether asking for more of a collection is hopeless.
@@ -338,7 +340,7 @@ class Report:
         ------
         NeuroVaultError
             The error itself under the policy ``raise``; under any policy if the
-            store cannot be written, or after too many failures in a row.
+            store cannot be written.
         """
         self.failures.append(failure)
         error.failures = tuple(self.failures)
@@ -350,8 +352,7 @@ class Report:
         elif failure.attempts:
             self.in_a_row += 1
             self.spent[failure.collection_id] += 1
-        if self.in_a_row >= MAX_FAILURES_IN_A_ROW:
-            raise error
+            self.exhausted |= self.in_a_row >= MAX_FAILURES_IN_A_ROW
 
     def warn(self, what: str) -> None:
         """Say once, at the end of a run, how much failed.

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from intake_neurovault.client import Client
@@ -335,28 +336,48 @@ class Vault:
         self, files: Sequence[ImageFile], report: Report, pool: Pool
     ) -> dict[int, Path]:
         paths: dict[int, Path] = {}
+        advance = Lock()
 
         def local(file: ImageFile) -> Path:
-            if report.given_up(file.collection_id) and not self.mirror.kept(file):
-                msg = (
-                    f"The file of image {file.image_id} was not asked for, since too "
-                    f"many of collection {file.collection_id} had failed; try again "
-                    "later."
-                )
-                raise ServerError(msg)
-            return self.mirror.local(file)
+            arrived = 0
+
+            def show(size: int) -> None:
+                nonlocal arrived
+                arrived += size
+                with advance:
+                    bar.update(size)
+
+            self._check_hope(file, report)
+            try:
+                return self.mirror.local(file, show)
+            finally:
+                show((file.file_size or 0) - arrived)
 
         size = sum(file.file_size or 0 for file in files)
         fetching = pool.map(local, files)
         with pool.bar(size, "B") as bar, fetching as outcomes:
             for file, outcome in outcomes:
-                bar.update(file.file_size or 0)
                 if isinstance(outcome, NeuroVaultError):
                     report.failed(self._failure(file, outcome), outcome)
                 else:
                     report.succeeded()
                     paths[file.image_id] = outcome
         return paths
+
+    def _check_hope(self, file: ImageFile, report: Report) -> None:
+        """Refuse to ask for a file where too much has failed."""
+        if report.exhausted:
+            what = f"{MAX_FAILURES_IN_A_ROW} things in a row"
+        elif report.given_up(file.collection_id):
+            what = f"too many of collection {file.collection_id}"
+        else:
+            return
+        if not self.mirror.kept(file):
+            msg = (
+                f"The file of image {file.image_id} was not asked for, since {what} "
+                "had failed; try again later."
+            )
+            raise ServerError(msg)
 
     def _failure(self, file: ImageFile, error: NeuroVaultError) -> Failure:
         url = self.mirror.client.file_url(file, shown=True)
