@@ -151,8 +151,8 @@ class Pool:
         iterator of (item, outcome)
             The items in their order, each with what the function returned, or with
             the error of this package's tree that it raised; any other exception is
-            raised. Leaving the context, by an error, by Ctrl-C or because enough is
-            had, calls off what is not finished.
+            raised. Leaving the context waits for what was taken ahead; leaving it by
+            an error, or by Ctrl-C, calls that off.
 
         Examples
         --------
@@ -167,6 +167,11 @@ class Pool:
         with halt.ending(crew.call_off):
             try:
                 yield self._outcomes(crew, function, items)
+                crew.finish()
+            except GeneratorExit:
+                # NOTE: so a generator within is told that enough is had.
+                crew.finish()
+                raise
             finally:
                 crew.dismiss()
 
@@ -273,6 +278,17 @@ class _Crew:
         for future in list(self._open):
             with suppress(InvalidStateError):
                 future.set_exception(halt.CalledOffError())
+
+    def finish(self) -> None:
+        """Wait for all that was submitted.
+
+        What was looked up ahead is kept by who did it: the same question again must
+        not cost a request more.
+        """
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()
 
     def dismiss(self) -> None:
         """End all threads, the busy ones too; one that hangs is not waited for."""

@@ -127,7 +127,16 @@ def test_a_half_written_file_is_removed_by_who_calls_off(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_leaving_a_pool_ends_what_runs_in_it() -> None:
+class EnoughError(Exception):
+    """Somebody has seen enough."""
+
+
+def leave_after_one(outcomes: Iterator[tuple[int, object]]) -> None:
+    assert next(outcomes) == (0, 0)
+    raise EnoughError
+
+
+def test_leaving_a_pool_by_an_error_ends_what_runs_in_it() -> None:
     ended: list[object] = []
 
     def job(item: int) -> int:
@@ -141,10 +150,40 @@ def test_leaving_a_pool_ends_what_runs_in_it() -> None:
         return item
 
     start = time.monotonic()
-    with Pool(workers=3).map(job, range(100)) as outcomes:
-        assert next(outcomes) == (0, 0)
+    with (
+        pytest.raises(EnoughError, match=r"^$"),
+        Pool(workers=3).map(job, range(100)) as outcomes,
+    ):
+        leave_after_one(outcomes)
     assert time.monotonic() - start < LONG / 2
     assert 1 <= len(ended) <= 3
+
+
+def test_leaving_a_pool_otherwise_waits_for_what_was_taken_ahead() -> None:
+    done: list[int] = []
+
+    def job(item: int) -> int:
+        time.sleep(0.02)
+        done.append(item)
+        return item
+
+    with Pool(workers=3).map(job, range(100)) as outcomes:
+        assert next(outcomes) == (0, 0)
+    assert sorted(done) == [0, 1, 2, 3]
+
+
+def test_a_generator_that_is_closed_waits_likewise() -> None:
+    done: list[int] = []
+
+    def results() -> Iterator[int]:
+        with Pool(workers=2).map(done.append, range(100)) as outcomes:
+            for item, _ in outcomes:
+                yield item
+
+    generator = results()
+    assert next(generator) == 0
+    generator.close()
+    assert sorted(done) == [0, 1, 2]
 
 
 def test_a_pool_in_a_pool_ends_with_it() -> None:
@@ -159,8 +198,11 @@ def test_a_pool_in_a_pool_ends_with_it() -> None:
 
     before = threading.active_count()
     start = time.monotonic()
-    with Pool(workers=2).map(outer, range(2)) as outcomes:
-        assert next(outcomes) == (0, 0)
+    with (
+        pytest.raises(EnoughError, match=r"^$"),
+        Pool(workers=2).map(outer, range(2)) as outcomes,
+    ):
+        leave_after_one(outcomes)
     assert time.monotonic() - start < LONG / 2
     assert threading.active_count() == before
 
@@ -174,7 +216,10 @@ def test_a_thread_that_hangs_is_left_behind() -> None:
         return item
 
     start = time.monotonic()
-    with Pool(workers=2).map(job, range(3)) as outcomes:
-        assert next(outcomes) == (0, 0)
+    with (
+        pytest.raises(EnoughError, match=r"^$"),
+        Pool(workers=2).map(job, range(3)) as outcomes,
+    ):
+        leave_after_one(outcomes)
     assert time.monotonic() - start < LONG / 2
     release.set()
