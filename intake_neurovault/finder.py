@@ -281,7 +281,14 @@ class _Sieve:
 
     def _ask(self, images: Iterable[Image], predicate: Predicate) -> Iterator[Image]:
         for image in images:
-            if predicate(image.metadata):
+            try:
+                wanted = predicate(image.metadata)
+            except Exception as error:
+                error.add_note(
+                    f"The function given as image_terms failed at {image.label}."
+                )
+                raise
+            if wanted:
                 yield image
             else:
                 self.refused += 1
