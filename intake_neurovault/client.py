@@ -165,8 +165,8 @@ class Client:
         MissingError, PrivateError, ServerError
             If nothing could be had; an id that is an image's is told as such.
         """
-        path = f"/api/collections/{_key(ref)}/images/"
-        resource = self._resource(path, f"{name_of(ref)}, list of images")
+        what = f"{name_of(ref)}, list of images"
+        resource = self._resource(f"/api/collections/{_key(ref)}/images/", what)
         number = None if isinstance(ref, Token) else ref
         outcome = self._listing(resource, _IMAGE_PAGES, number)
         return self._given(outcome, ref)
@@ -191,8 +191,8 @@ class Client:
         MissingError, ServerError
             If it cannot be had; an id that is a collection's is told as such.
         """
-        key = f"{_key(token)}-{image_id}" if token else f"{image_id}"
-        resource = self._resource(f"/api/images/{key}/", f"Image {image_id}")
+        path, what = "/api/images/", f"Image {image_id}"
+        resource = self._resource(f"{path}{_image_key(image_id, token)}/", what)
         outcome = self._record(resource, image_id)
         if isinstance(outcome, Trouble):
             raise about_image(
@@ -341,8 +341,10 @@ class Client:
                 f"pass trusted_hosts=({host!r},)."
             )
             raise AnswerError(msg)
-        url, shown = self.file_url(file), self.file_url(file, shown=True)
-        return Resource(url, shown, label, self.trusted_hosts)
+        shown = self.file_url(file, shown=True)
+        # NOTE: no variable of a function that raises holds a token, since notebooks
+        # and reporters of errors show variables.
+        return Resource(self.file_url(file), shown, label, self.trusted_hosts)
 
     def _record(
         self, resource: Resource, number: int | None
@@ -394,6 +396,10 @@ def _delivered(outcome: T | Trouble) -> T:
     if isinstance(outcome, Trouble):
         raise outcome.error
     return outcome
+
+
+def _image_key(image_id: int, token: Token | None) -> str:
+    return f"{token.reveal()}-{image_id}" if token else f"{image_id}"
 
 
 def _key(ref: CollectionRef) -> str:

@@ -221,20 +221,20 @@ class Token:
         """
         if self.secret is not None:
             return self.secret
-        found = os.environ.get(self.env or "", "").strip()
-        if not found:
+        # NOTE: not kept in a variable, which tracebacks may show.
+        if not _variable(self.env):
             msg = (
                 f"The environment variable {self.env}, which should hold the token of "
                 "a private collection, is not set; set it or leave it out."
             )
             raise ArgumentError(msg)
-        if not _SECRET.fullmatch(found):
+        if not _SECRET.fullmatch(_variable(self.env)):
             msg = (
                 f"The environment variable {self.env} does not hold the token of a "
                 "private collection; set it to the eight capitals of its URL."
             )
             raise ArgumentError(msg)
-        return found
+        return _variable(self.env)
 
     def to_json(self) -> str:
         """Write the token so that it may stand in a file.
@@ -261,6 +261,10 @@ class Token:
             )
             raise ArgumentError(msg)
         return f"env:{self.env}"
+
+
+def _variable(name: str | None) -> str:
+    return os.environ.get(name or "", "").strip()
 
 
 CollectionRef = int | Token
