@@ -929,35 +929,6 @@ def test_close_begins_an_update_anew(
     assert result == ask(collection_ids=[658], mode="update")
 
 
-def test_a_private_collection_by_its_token(
-    ask: Callable[..., SearchResult],
-    fresh_server: NeuroVaultServer,
-    monkeypatch: pytest.MonkeyPatch,
-    data_dir: Path,
-) -> None:
-    monkeypatch.setenv("NV_TOKEN", "ABCDEFGH")
-    result = ask(collection_ids=["env:NV_TOKEN"])
-    assert result.keys() == [90011, 90012]
-    cube = result.read()
-    assert result.to_arguments()["collection_ids"] == ["env:NV_TOKEN"]
-    fresh_server.clear_requests()
-    assert ask(collection_ids=["env:NV_TOKEN"]).read().identical(cube)
-    assert fresh_server.requests == []
-    shown = [repr(result), str(cube), str(cube.attrs), result.df.to_csv()]
-    assert [text for text in shown if "ABCDEFGH" in text] == []
-    kept = [path for path in data_dir.rglob("*") if path.is_file()]
-    assert kept != []
-    assert [path for path in kept if b"ABCDEFGH" in path.read_bytes()] == []
-
-
-def test_a_literal_token_is_not_written_down(ask: Callable[..., SearchResult]) -> None:
-    result = ask(collection_ids=["ABCDEFGH"])
-    assert result.keys() == [90011, 90012]
-    assert "ABCDEFGH" not in repr(result)
-    with pytest.raises(ArgumentError, match="env:NAME"):
-        result.to_arguments()
-
-
 def test_the_door_offers_what_it_names() -> None:
     assert intake_neurovault.search is search
     assert sorted(intake_neurovault.__all__) == sorted(set(intake_neurovault.__all__))
