@@ -366,7 +366,7 @@ def test_processes_that_start_one_after_the_other_all_get_everything(
     nv: NeuroVaultServer, data_dir: Path, run_python: Callable[..., Any]
 ) -> None:
     """Gives late processes what the early ones have fetched so far, in silence."""
-    nv.latency = 0.01
+    nv.latency = 0.05
     code = (
         "import multiprocessing, sys\n"
         "from intake_neurovault import SearchResult, search\n"
@@ -381,21 +381,23 @@ def test_processes_that_start_one_after_the_other_all_get_everything(
     )
     done = run_python(code, nv.url, str(data_dir))
     assert json.loads(done.stdout) == [EVERYTHING] * 8
-    assert len(asked(nv, MEDIA)) > len(EVERYTHING)
+    assert set(asked(nv, MEDIA)) == set(media_of(*EVERYTHING))
 
 
 # ---- what is on disk ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("content", [b"", b'{"id": 10', b"[]", b"<html>"])
+@pytest.mark.parametrize("name", ["image_1000_metadata", "collection_metadata"])
 @pytest.mark.parametrize("mode", ["download_new", "offline"])
 @pytest.mark.filterwarnings("ignore:Offline, only what:UserWarning")
 def test_a_broken_record_elsewhere_spoils_no_other_query(
-    ask: Ask, data_dir: Path, content: bytes, mode: str
+    ask: Ask, data_dir: Path, content: bytes, name: str, mode: str
 ) -> None:
     """Fails at every call, whatever is asked for, until the file is deleted."""
     ask(image_ids=[1000, 2000]).fetch()
-    broken = file_path(data_dir, 1000).with_name("image_1000_metadata.json")
+    broken = file_path(data_dir, 1000).with_name(f"{name}.json")
+    assert broken.is_file()
     broken.write_bytes(content)
     assert list(ask(image_ids=[2000], mode=mode).fetch()) == [2000]
     assert 2000 in ask(**ALL, mode=mode)
@@ -424,6 +426,21 @@ def test_a_deleted_file_with_its_record_left_is_fetched_again(
     asked(nv)
     assert ask(image_ids=[1000, 1001], grid=grid).read().maps.notnull().all()
     assert asked(nv, MEDIA) == media_of(1000)
+
+
+def test_resampled_copies_do_not_hide_the_originals(
+    ask: Ask, nv: NeuroVaultServer, data_dir: Path, nilearn_fetch: Callable[..., Any]
+) -> None:
+    """Gives one image where one is there in the original and the rest resampled."""
+    nilearn_fetch(image_ids=FACES[:3], resample=True)
+    nilearn_fetch(image_ids=FACES[:1])
+    folder = file_path(data_dir, 1000).parent
+    assert len(list(folder.glob("*_resampled.nii.gz"))) == 3
+    assert not file_path(data_dir, 1001).exists()
+    paths = ask(collection_ids=[1], grid=None).fetch()
+    assert [path.read_bytes() for path in paths.values()] == [
+        nv.file_bytes(number) for number in FACES
+    ]
 
 
 def test_a_store_of_an_old_nilearn_can_be_used(
@@ -573,7 +590,7 @@ def test_one_id_is_one_image_however_it_is_written(ask: Ask, given: Any) -> None
 
 @pytest.mark.parametrize("bad", [1000.5, "faces", -1, True, math.nan, [[1000]]])
 def test_what_is_no_id_is_an_error(ask: Ask, bad: Any) -> None:
-    """Finds nothing, without a word."""
+    """Finds nothing without a word, or fails somewhere in its own code."""
     with pytest.raises(ArgumentError, match="not an id"):
         ask(image_ids=bad)
 
@@ -742,6 +759,14 @@ def test_no_address_has_to_be_redirected(ask: Ask, nv: NeuroVaultServer) -> None
     ask(**ALL, mode="update").fetch()
     assert {each.status for each in nv.requests} == {200}
     assert len(nv.requests) > 10
+
+
+def test_nothing_is_printed_unasked(
+    ask: Ask, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Prints that it resamples, though it was told to be quiet."""
+    ask(collection_ids=[1]).read()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_collection_is_described_once(ask: Ask) -> None:

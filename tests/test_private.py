@@ -385,6 +385,19 @@ def test_the_token_is_nowhere_to_be_seen(
     assert all(outcomes) == (trouble in HARMLESS)
 
 
+@pytest.mark.parametrize("place", ["lists", "files"])
+def test_asking_again_is_logged_without_the_token(
+    ask: Ask, nv: NeuroVaultServer, caplog: pytest.LogCaptureFixture, place: str
+) -> None:
+    nv.faults.append(Fault(match=PLACES[place], kind="reset", times=1))
+    with caplog.at_level(logging.DEBUG):
+        assert list(ask(retries=1).fetch()) == HIDDEN
+    assert "asking again in" in caplog.text
+    witness = Witness()
+    witness.see_logs(caplog.records)
+    assert witness.finds(SECRET) == []
+
+
 # ---- what a token opens ---------------------------------------------------------
 
 
