@@ -12,7 +12,7 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Any, Literal, TypeVar, cast, get_args
+from typing import Any, Literal, Self, TypeVar, cast, get_args
 
 from tqdm import tqdm
 
@@ -119,6 +119,28 @@ def parse_errors(errors: object) -> ErrorPolicy:
     raise ArgumentError(msg)
 
 
+class Unwatched:
+    """In place of a progress bar, where nobody watches.
+
+    A bar of tqdm starts a thread and takes a lock that forked processes share, even
+    if it is not shown: whoever is killed while holding it stops all the others.
+
+    Examples
+    --------
+    >>> with Unwatched() as bar:
+    ...     bar.update(1)
+    """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End without a trace."""
+
+    def update(self, _count: float) -> None:
+        """Show nothing."""
+
+
 @dataclass(frozen=True)
 class Pool:
     """How many jobs run at a time, and what a failure does."""
@@ -194,7 +216,9 @@ class Pool:
         while pending:
             yield settled()
 
-    def bar(self, total: int, unit: str, *, enabled: bool = True) -> tqdm[Any]:
+    def bar(
+        self, total: int, unit: str, *, enabled: bool = True
+    ) -> tqdm[Any] | Unwatched:
         """Make a progress bar, invisible where nobody watches.
 
         Parameters
@@ -208,16 +232,17 @@ class Pool:
 
         Returns
         -------
-        tqdm.tqdm
+        tqdm.tqdm or Unwatched
             A context manager with ``update(n)``.
         """
         watched = "ipykernel" in sys.modules or sys.stderr.isatty()
         shown = watched if self.progress is None else self.progress
+        if not (shown and enabled):
+            return Unwatched()
         return tqdm(
             total=total or None,
             unit=unit,
             unit_scale=unit == "B",
-            disable=not (shown and enabled),
             desc="NeuroVault",
             delay=0 if self.progress else 0.5,
         )

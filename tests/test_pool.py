@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tqdm import tqdm
 
 from intake_neurovault.errors import (
     ArgumentError,
@@ -188,3 +190,14 @@ def test_workers_out_of_range(workers: object) -> None:
 def test_an_unknown_policy() -> None:
     with pytest.raises(ArgumentError, match=r"'errors' must be one of 'raise'.*'stop'"):
         parse_errors("stop")
+
+
+def test_a_bar_that_is_not_shown_waits_for_nobody() -> None:
+    # NOTE: forked processes share this lock, and a killed one never releases it.
+    with ThreadPoolExecutor(1) as thread, tqdm.get_lock():
+
+        def use() -> None:
+            with Pool().bar(3000, "B") as bar:
+                bar.update(3000)
+
+        thread.submit(use).result(timeout=10)
