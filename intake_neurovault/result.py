@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -82,7 +83,7 @@ class SearchResult:
         self._predicate = predicate
         self._settings = settings
         self._words_url = dict(settings).get("words_url") or None
-        self._lock = threading.Lock()
+        self._locks: dict[int, threading.Lock] = {}
         self._found: Found | None = None
         self._later = Aftermath()
 
@@ -317,6 +318,11 @@ class SearchResult:
         }
         return {**self.query.to_arguments(), **self.reader.to_arguments(), **settings}
 
+    @property
+    def _lock(self) -> threading.Lock:
+        # NOTE: what another thread holds during a fork is never released in the child.
+        return self._locks.setdefault(os.getpid(), threading.Lock())
+
     def _identity(self) -> tuple[object, ...]:
         predicate = None if self._predicate is None else id(self._predicate)
         how = (self._chunks, self._words_url, predicate)
@@ -332,10 +338,7 @@ class SearchResult:
 
     def __getstate__(self) -> dict[str, Any]:
         # NOTE: whoever receives a copy finds again, in the store, what was found.
-        return {**vars(self), "_lock": None, "_found": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _lock=threading.Lock())
+        return {**vars(self), "_locks": {}, "_found": None}
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         pool = self.vault.pool

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 import pickle
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -905,6 +908,25 @@ def test_copies_are_equal(ask: Callable[..., SearchResult]) -> None:
     assert copy.keys() == SOME
     assert result != ask(image_ids=SOME[:2])
     assert result != "something else"
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_in_the_middle_of_a_search_does_not_wait_for_ever(
+    ask: Callable[..., SearchResult], fresh_server: NeuroVaultServer
+) -> None:
+    result = ask(image_ids=SOME)
+    fresh_server.latency = 0.3
+    background = threading.Thread(target=len, args=(result,))
+    background.start()
+    while not fresh_server.requests:
+        time.sleep(0.01)
+    child = multiprocessing.get_context("fork").Process(target=len, args=(result,))
+    child.start()
+    child.join(10)
+    child.kill()
+    child.join()
+    background.join()
+    assert child.exitcode == 0
 
 
 def test_close_forgets_what_was_found(
