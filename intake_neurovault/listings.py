@@ -102,6 +102,26 @@ class Listings:
         """Whether every request is forbidden."""
         return self.mode == "offline"
 
+    def is_young(self, moment: float) -> bool:
+        """Tell whether what was fetched at a moment need not be fetched again.
+
+        Parameters
+        ----------
+        moment : float
+            When (Unix time). What was fetched in the future, by a clock that was
+            wrong, need not wait for that future to be fetched again.
+
+        Returns
+        -------
+        bool
+            For ``update`` and ``overwrite`` whether it was fetched by this view;
+            else whether it is no older than the age limit.
+        """
+        age = time.time() - moment
+        if self.mode in ("update", "overwrite"):
+            return age >= 0 and moment >= self.since
+        return 0 <= age <= self.ttl
+
     def collections(self) -> Listed[Collection]:
         """List all public collections.
 
@@ -279,11 +299,7 @@ class Listings:
         return None
 
     def _young(self, stored: StoredListing) -> bool:
-        if not stored.complete:
-            return False
-        if self.mode in ("update", "overwrite"):
-            return stored.fetched >= self.since
-        return time.time() - stored.fetched <= self.ttl
+        return stored.complete and self.is_young(stored.fetched)
 
     def _keep(
         self, collection_id: int | None, about: Collection | None, listing: Listing

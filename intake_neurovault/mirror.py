@@ -88,7 +88,7 @@ class Mirror:
         if self.listings.mode == "update":
             return path if self.store.is_current(file) else None
         stored = self.store.added(file)
-        return path if stored is not None and stored >= self.listings.since else None
+        return path if stored is not None and self.listings.is_young(stored) else None
 
     def local(
         self, file: ImageFile, progress: Callable[[int], None] | None = None

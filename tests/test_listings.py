@@ -86,6 +86,20 @@ def test_a_listing_is_asked_for_again_when_it_is_old(
     assert (second.fetched > first.fetched) is again
 
 
+@pytest.mark.parametrize("mode", ["download_new", "update", "overwrite"])
+@pytest.mark.parametrize("ttl", ["1d", None])
+def test_a_listing_of_tomorrow_is_asked_for_again_today(
+    server: NeuroVaultServer, data_dir: Path, mode: str, ttl: str | None
+) -> None:
+    listings_of(server, data_dir).collections()
+    grow_older(data_dir, "collections", -86_400)
+    server.clear_requests()
+    view = listings_of(server, data_dir, mode, ttl)
+    for _ in range(2):
+        assert view.collections().fetched <= time.time()
+    assert asked(server) == [LIST]
+
+
 @pytest.mark.parametrize(
     ("mode", "expected"),
     [

@@ -317,6 +317,22 @@ def test_a_broken_file_leaves_nothing_behind(
     assert list(data_dir.rglob("*.part*")) == []
 
 
+def test_overwrite_replaces_what_was_downloaded_tomorrow(
+    server: NeuroVaultServer, data_dir: Path
+) -> None:
+    first = mirror_of(server, data_dir)
+    file = file_of(first.listings, 32015)
+    first.local(file)
+    (receipt,) = data_dir.rglob("receipts/*/image_32015.json")
+    content = json.loads(receipt.read_bytes())
+    receipt.write_text(json.dumps(content | {"added": time.time() + 86_400}))
+    again = mirror_of(server, data_dir, "overwrite")
+    server.clear_requests()
+    for _ in range(2):
+        again.local(file)
+    assert len(asked(server, MEDIA)) == 1
+
+
 def test_a_failed_download_keeps_the_old_file(
     fresh_server: NeuroVaultServer, data_dir: Path
 ) -> None:
