@@ -89,9 +89,10 @@ class Shelf(Ledger):
                     self._set_aside(place, error)
                     return None
                 continue
-            entry = self._identified(file, verified, entry)
-            self.remember(file, entry)
-            return None if entry.is_elsewhere(file) else place
+            known = self._identified(file, verified, entry)
+            if not _on_its_way(entry, verified):
+                self.remember(file, known)
+            return None if known.is_elsewhere(file) else place
         return None
 
     def is_current(self, file: ImageFile) -> bool:
@@ -290,6 +291,12 @@ def _same(one: os.stat_result, other: os.stat_result | None) -> bool:
         other.st_size,
         other.st_mtime_ns,
     )
+
+
+def _on_its_way(entry: Entry | None, there: Entry) -> bool:
+    # NOTE: a receipt is written right before its file is renamed; see `Store.add`.
+    age = time.time() - ((entry and entry.added) or 0.0)
+    return entry is not None and entry.sha256 != there.sha256 and 0 <= age < atomic.DAY
 
 
 def _gzip_in_place(place: Path) -> bool:

@@ -47,6 +47,7 @@ from intake_neurovault.errors import (
     UnreachableError,
 )
 from intake_neurovault.records import Image
+from intake_neurovault.shelf import as_added
 from intake_neurovault.store import Store
 
 FILE = image_file()
@@ -503,3 +504,18 @@ class TestKilled:
     def test_not_killed(self, store):
         assert killed(store, 5, 0) == 0
         assert store.is_current(FILE) is True
+
+
+def test_a_reader_between_receipt_and_image_spoils_no_identity(store):
+    """Read in the middle of a replacement, by one who is killed at its end."""
+    older = image(modify_date="2023-01-01T00:00:00+01:00")
+    store.add(older, collection(), writer(gzipped(1)))
+    place = store.place(FILE)
+    with atomic.temporary(place) as part:
+        written = writer(gzipped(0))(part)
+        store.remember(FILE, as_added(FILE, written, part.stat()))
+        assert store.local_path(older.file).read_bytes() == gzipped(1)
+        part.replace(place)
+    assert store.local_path(FILE).read_bytes() == gzipped(0)
+    assert store.is_current(FILE) is True
+    assert store.is_current(older.file) is False
