@@ -26,6 +26,8 @@ MAX_BYTES = 1 << 32
 _SLACK = 1 << 20
 _BLOCK = 1 << 20
 _RAW_BLOCK = 1 << 16
+# NOTE: larger ones, in several threads, go back to the system and come again each time.
+_CHECK_BLOCK = 1 << 17
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 31
 _GZIP_LEVEL = 6
@@ -281,7 +283,7 @@ def check_file(path: Path, *, label: str, limit: int = MAX_BYTES) -> FileFacts:
         header = stream.header()
         _check_declared(label, header, limit)
         found = len(header.block)
-        while found <= header.end + _SLACK and (part := stream.read(_BLOCK)):
+        while found <= header.end + _SLACK and (part := stream.read(_CHECK_BLOCK)):
             found += len(part)
         size = source.tell()
     _check_found(label, header, found)
