@@ -30,7 +30,6 @@ T = TypeVar("T")
 
 NEUROVAULT = "https://neurovault.org"
 """The public server."""
-
 # NOTE: the list of collections is unordered, and moves whenever one is edited; a
 # further pass with other pages finds what slipped through the first.
 _COLLECTION_PAGES = (200, 1000, 500)
@@ -41,8 +40,7 @@ _IMAGE_PAGES = (200, 200)
 class Client:
     """One server, and how hard to try.
 
-    Plain values only: connections are kept by the module that makes requests, one
-    pool for each server and process, so a client may be copied to any worker.
+    Plain values only, so a client may be copied to any worker.
 
     Examples
     --------
@@ -215,11 +213,9 @@ class Client:
             What to fetch.
         target : Path
             A temporary file beside the final one; may exist. After a failure it is
-            left in any state. A second file, the same name with ``.new`` behind
-            it, may stand beside it for a while.
+            left in any state.
         progress : callable, optional
-            Called with the bytes of every piece received; with a negative number
-            when an attempt was in vain and the bytes will come again.
+            Called with the bytes of every piece; negative after a vain attempt.
 
         Returns
         -------
@@ -248,8 +244,7 @@ class Client:
         file : ImageFile
             The file.
         since : str
-            When they were last known not to have changed, in the words of the
-            server's header ``Last-Modified``.
+            The header ``Last-Modified`` with which they came.
 
         Returns
         -------
@@ -258,7 +253,7 @@ class Client:
 
         Raises
         ------
-        MissingError, PrivateError, ServerError
+        ServerError
             If the server does not answer.
         """
         return _delivered(is_unmodified(self._file(file), self._policy, since))
@@ -332,19 +327,18 @@ class Client:
         return Resource(url, without_token(url), what, self.trusted_hosts)
 
     def _file(self, file: ImageFile) -> Resource:
-        label = label_of(file)
         trusted = {host_of(host) for host in self.trusted_hosts}
         if file.host is not None and host_of(file.host) not in trusted:
             host = urlsplit(file.host).netloc
             msg = (
-                f"{label}: its file is on another host, {host}; if you trust that, "
-                f"pass trusted_hosts=({host!r},)."
+                f"{label_of(file)}: its file is on another host, {host}; if you trust "
+                f"that, pass trusted_hosts=({host!r},)."
             )
             raise AnswerError(msg)
         shown = self.file_url(file, shown=True)
         # NOTE: no variable of a function that raises holds a token, since notebooks
         # and reporters of errors show variables.
-        return Resource(self.file_url(file), shown, label, self.trusted_hosts)
+        return Resource(self.file_url(file), shown, label_of(file), self.trusted_hosts)
 
     def _record(
         self, resource: Resource, number: int | None

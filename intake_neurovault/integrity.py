@@ -1,7 +1,6 @@
 """The bytes of a NIfTI file: inflating them, and telling whether they are whole.
 
-Only the standard library is needed, so that a download can be checked without
-loading an imaging package.
+Knows no imaging package, so that a download can be checked without loading one.
 """
 
 from __future__ import annotations
@@ -11,14 +10,18 @@ import hashlib
 import math
 import shutil
 import struct
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from intake_neurovault.errors import CorruptFileError
+
+# NOTE: the same interface, and twice as quick where there is isal.
+_zlib: Any = import_module("isal.isal_zlib" if find_spec("isal") else "zlib")
 
 MAX_BYTES = 1 << 32
 """Default for the most bytes a file may hold when inflated: 4 GiB."""
@@ -112,7 +115,7 @@ class NiftiStream:
         self._raw = self._fetch()
         self.gzipped = self._raw.startswith(_GZIP_MAGIC)
         """Whether the file is gzipped."""
-        self._inflater = zlib.decompressobj(_GZIP_WINDOW)
+        self._inflater = _zlib.decompressobj(_GZIP_WINDOW)
 
     def read(self, size: int) -> bytes:
         """Read inflated bytes.
@@ -216,8 +219,8 @@ class NiftiStream:
             raw = self._inflater.unconsumed_tail or self._raw or self._fetch()
             self._raw = b""
             try:
-                part = self._inflater.decompress(raw, limit)
-            except zlib.error as error:
+                part: bytes = self._inflater.decompress(raw, limit)
+            except _zlib.error as error:
                 msg = f"{self.label}: the gzip stream is damaged ({error})"
                 raise CorruptFileError(msg) from error
             if part:
@@ -237,7 +240,7 @@ class NiftiStream:
         if not rest.startswith(_GZIP_MAGIC):
             msg = f"{self.label}: bytes that are not gzip follow the gzip stream"
             raise CorruptFileError(msg)
-        self._inflater = zlib.decompressobj(_GZIP_WINDOW)
+        self._inflater = _zlib.decompressobj(_GZIP_WINDOW)
         self._raw = rest
         return True
 
@@ -262,16 +265,14 @@ def check_file(path: Path, *, label: str, limit: int = MAX_BYTES) -> FileFacts:
     Raises
     ------
     CorruptFileError
-        If the file is empty, not single-file NIfTI-1 or NIfTI-2, cut off,
-        damaged, shorter than its header declares, or longer by more than 1 MiB.
+        If it is empty, not single-file NIfTI-1 or NIfTI-2, cut off, damaged, shorter
+        than its header declares, or longer by more than 1 MiB.
 
     Notes
     -----
-    Every gzip member must be complete and agree with its own CRC-32 and length
-    [1]_. Zeros behind the last member are padding, as the standard library's
-    ``gzip`` has it; anything else there is damage. Up to 1 MiB behind the numbers
-    is allowed, where some programs leave notes. Memory stays at a few MiB however
-    much the file inflates to.
+    Every gzip member must be complete and agree with its CRC-32 and length [1]_.
+    Zeros behind the last one are padding, as the standard library's ``gzip`` has it.
+    Up to 1 MiB behind the numbers is allowed, where some programs leave notes.
 
     References
     ----------
@@ -302,8 +303,7 @@ def compress_file(source: Path, target: Path) -> None:
 
     Notes
     -----
-    The gzip header holds neither time nor name. The compressed bytes still depend
-    on the version of zlib.
+    The gzip header holds neither time nor name; the rest depends on zlib's version.
     """
     with (
         source.open("rb") as plain,

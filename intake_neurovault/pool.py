@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import sys
-import threading
-import time
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, InvalidStateError
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from queue import SimpleQueue
 from typing import Any, Literal, Self, TypeVar, cast, get_args
 
 from tqdm import tqdm
 
 from intake_neurovault import halt
+from intake_neurovault.crew import MAX_WORKERS, Crew
 from intake_neurovault.errors import (
     ArgumentError,
     Failure,
@@ -35,9 +33,6 @@ ErrorPolicy = Literal["raise", "warn", "skip"]
 """``raise`` stops at the first failure; ``warn`` goes on and warns once at the
 end; ``skip`` goes on and only reports in ``.failures``."""
 
-MAX_WORKERS = 16
-"""More connections than this would not be polite to a small public server."""
-
 MAX_FAILURES_IN_A_ROW = 100
 """So many failures one after the other, and no more is asked for: the server is down.
 
@@ -49,8 +44,6 @@ MAX_FAILURES_IN_COLLECTION = 30
 
 The figure is that of ``nilearn.datasets.fetch_neurovault``.
 """
-
-_PATIENCE = 0.5  # seconds that threads have to end when they are called off
 
 HARMLESS = (MissingError, PrivateError, OfflineError)
 """What says nothing about the next job: it does not count as a failure in a row."""
@@ -154,12 +147,13 @@ class Pool:
 
     @contextmanager
     def map(
-        self, function: Callable[[A], B], items: Iterable[A]
+        self, function: Callable[[A], B], items: Iterable[A], *, spare: int = 0
     ) -> Generator[Iterator[tuple[A, B | NeuroVaultError]]]:
         """Run a function on every item, a few at a time.
 
-        No more than ``workers`` items are taken ahead of the one that is given
-        out, so that stopping early wastes little.
+        No more items are taken ahead of the one that is given out than there are
+        threads, so that stopping early wastes little. All together make no more than
+        ``workers`` requests at a time, also where a job maps in turn.
 
         Parameters
         ----------
@@ -167,6 +161,8 @@ class Pool:
             What to do with one item, in a thread.
         items : iterable
             The items.
+        spare : int
+            Threads beyond ``workers``, for jobs that go on after their request.
 
         Yields
         ------
@@ -185,7 +181,7 @@ class Pool:
         # NOTE: a context, not a bare generator: the garbage collector would end that
         # in whatever thread it runs in, and one of the crew's own cannot wait for
         # itself.
-        crew = _Crew(self.workers)
+        crew = Crew(self.workers, spare)
         with halt.ending(crew.call_off):
             try:
                 yield self._outcomes(crew, function, items)
@@ -198,7 +194,7 @@ class Pool:
                 crew.dismiss()
 
     def _outcomes(
-        self, crew: _Crew, function: Callable[[A], B], items: Iterable[A]
+        self, crew: Crew, function: Callable[[A], B], items: Iterable[A]
     ) -> Iterator[tuple[A, B | NeuroVaultError]]:
         pending: deque[tuple[A, Future[B]]] = deque()
 
@@ -211,7 +207,7 @@ class Pool:
 
         for item in items:
             pending.append((item, crew.submit(function, item)))
-            if len(pending) > self.workers:
+            if len(pending) > crew.size:
                 yield settled()
         while pending:
             yield settled()
@@ -256,81 +252,6 @@ class Pool:
             Collects the failures of one run.
         """
         return Report(self.errors)
-
-
-class _Crew:
-    """Threads that work until they are dismissed, and can be left behind.
-
-    `concurrent.futures` has executors, but the interpreter does not end before each
-    of their threads has: after Ctrl-C that may be minutes, if a server is silent.
-    """
-
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
-        self._halt = halt.Halt(self._abandon)
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._threads: list[threading.Thread] = []
-        self._open: set[Future[Any]] = set()
-
-    def submit(self, function: Callable[[A], B], item: A) -> Future[B]:
-        future: Future[B] = Future()
-        self._open.add(future)
-        if self._halt.is_called_off:
-            self._abandon()
-
-        def job() -> None:
-            # NOTE: whatever a job raises is for the one who asks for its outcome;
-            # nobody does any more where that was settled by calling it off.
-            with suppress(InvalidStateError):
-                try:
-                    future.set_result(function(item))
-                except BaseException as error:  # noqa: BLE001
-                    future.set_exception(error)
-            self._open.discard(future)
-
-        self._jobs.put(job)
-        if len(self._threads) < self._workers:
-            thread = threading.Thread(target=self._work, name="neurovault", daemon=True)
-            self._threads.append(thread)
-            thread.start()
-        return future
-
-    def call_off(self) -> None:
-        self._halt.call_off()
-
-    def _abandon(self) -> None:
-        """Tell whoever waits for an outcome that there will be none."""
-        for future in list(self._open):
-            with suppress(InvalidStateError):
-                future.set_exception(halt.CalledOffError())
-
-    def finish(self) -> None:
-        """Wait for all that was submitted.
-
-        What was looked up ahead is kept by who did it: the same question again must
-        not cost a request more.
-        """
-        for _ in self._threads:
-            self._jobs.put(None)
-        for thread in self._threads:
-            thread.join()
-
-    def dismiss(self) -> None:
-        """End all threads, the busy ones too; one that hangs is not waited for."""
-        self.call_off()
-        for _ in self._threads:
-            self._jobs.put(None)
-        end = time.monotonic() + _PATIENCE
-        for thread in self._threads:
-            thread.join(max(0.0, end - time.monotonic()))
-
-    def _work(self) -> None:
-        halt.enter(self._halt)
-        while (job := self._jobs.get()) is not None:
-            if self._halt.is_called_off:
-                return
-            job()
-            del job
 
 
 @dataclass

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from intake_neurovault.pool import MAX_WORKERS
+from intake_neurovault.crew import MAX_WORKERS
 from intake_neurovault.resource import without_token
 
 __all__ = ["session"]

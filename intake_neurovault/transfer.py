@@ -167,22 +167,18 @@ class _Transfer:
             # NOTE: the same bytes twice, as many as the record says, are what the
             # server has; fewer may still be an accident on the way.
             whole = self.received == self.file.file_size
-            repeated = whole and self.seen[-1] in self.seen[:-1]
-            return Trouble(error, "final" if repeated else "passing")
+            return Trouble(error, "final" if self._seen() and whole else "passing")
 
     def _write(self, body: Body) -> Body | Trouble:
         size = self.file.file_size
         most = size + size // 10 + _SLACK if size else MAX_BYTES
-        digest = hashlib.sha256()
         with self.target.open("wb") as sink:
             for chunk in body.chunks:
                 sink.write(chunk)
-                digest.update(chunk)
                 self.received += len(chunk)
                 self.progress(len(chunk))
                 if self.received > most:
                     return Trouble(self._contradiction(f"more than {most:,}"))
-        self.seen = (*self.seen, digest.digest())
         return body
 
     def _settle(self, body: Body, number: int) -> Receipt | Trouble:
@@ -192,13 +188,19 @@ class _Transfer:
         facts = check_file(self.target, label=label)
         served = facts.size
         if self.file.file_size and served != self.file.file_size:
-            again = self.seen[-1] not in self.seen[:-1]
             error = self._contradiction(f"{served:,}")
-            return Trouble(error, "passing" if again else "final")
+            return Trouble(error, "final" if self._seen() else "passing")
         if not facts.gzipped:
             _replace(self.target, lambda new: compress_file(self.target, new))
             facts = check_file(self.target, label=label)
         return Receipt(served, facts.size, facts.sha256, number, body.last_modified)
+
+    def _seen(self) -> bool:
+        """Whether an attempt before brought the same bytes."""
+        with self.target.open("rb") as source:
+            digest = hashlib.file_digest(source, "sha256").digest()
+        before, self.seen = self.seen, (*self.seen, digest)
+        return digest in before
 
     def _wrapped(self) -> bool:
         """Whether a proxy compressed what was to be sent as it is."""

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import http
 import json
-import os
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -27,6 +25,7 @@ import requests
 import urllib3
 
 from intake_neurovault import halt
+from intake_neurovault.crew import turn
 from intake_neurovault.errors import (
     AnswerError,
     MissingError,
@@ -34,7 +33,6 @@ from intake_neurovault.errors import (
     ServerError,
     UnreachableError,
 )
-from intake_neurovault.pool import MAX_WORKERS
 from intake_neurovault.resource import Resource
 from intake_neurovault.retry import Kind, Policy, Trouble, persist, retry_after
 from intake_neurovault.sessions import session
@@ -48,7 +46,6 @@ _HOPS = 5
 _CHUNK = 2**16
 _SLOWEST = 1000.0  # bytes per second, below which a body counts as stalled
 _GRACE = 4.0  # timeouts that a body may take before its speed is looked at
-_SLOTS: dict[int, threading.Semaphore] = {}
 
 
 @dataclass(frozen=True)
@@ -125,7 +122,7 @@ def receive(
     object or Trouble
         What `consume` gave, or why there is no body.
     """
-    with halt.holding(_slots()):
+    with turn():
         return _receive(resource, policy, consume, limit, raw)
 
 
@@ -175,7 +172,7 @@ def is_unmodified(resource: Resource, policy: Policy, since: str) -> bool | Trou
     """
 
     def once(_number: int) -> bool | Trouble:
-        with halt.holding(_slots()):
+        with turn():
             response = _open(resource, policy, {"If-Modified-Since": since}, "HEAD")
         if isinstance(response, Trouble):
             return response
@@ -185,16 +182,6 @@ def is_unmodified(resource: Resource, policy: Policy, since: str) -> bool | Trou
             return _refusal(response, resource) or False
 
     return persist(once, policy)
-
-
-def _slots() -> threading.Semaphore:
-    """Give what lets so many requests of this process through at a time.
-
-    Each of dask's threads brings a pool of its own, and a pool may be in a pool.
-    """
-    pid = os.getpid()
-    # NOTE: what another thread holds during a fork is never released in the child.
-    return _SLOTS.get(pid) or _SLOTS.setdefault(pid, threading.Semaphore(MAX_WORKERS))
 
 
 def _parsed(text: bytes, resource: Resource) -> object | Trouble:

@@ -38,6 +38,8 @@ from intake_neurovault.store import Store
 
 logger = logging.getLogger(__name__)
 
+_CHECKING = 4  # threads that check what arrived while others ask for more
+
 
 @dataclass(frozen=True)
 class Fetched:
@@ -354,7 +356,7 @@ class Vault:
                 show((file.file_size or 0) - arrived)
 
         size = sum(file.file_size or 0 for file in files)
-        fetching = pool.map(local, files)
+        fetching = pool.map(local, files, spare=_CHECKING)
         with pool.bar(size, "B") as bar, fetching as outcomes:
             for file, outcome in outcomes:
                 if isinstance(outcome, NeuroVaultError):

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from asking import asked, find, ids, vault_of
+from asking import asked, find, vault_of
 
-from intake_neurovault.errors import ServerError
+from intake_neurovault.errors import MissingError
 from intake_neurovault.testing import Fault, NeuroVaultServer
 
 MOMENT = 5.0
@@ -40,6 +40,10 @@ else:
 
 def files_below(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob("*") if path.is_file()]
+
+
+def maps_in(folder: Path) -> list[Path]:
+    return list(folder.rglob("image_*.nii.gz"))
 
 
 def half_files(folder: Path) -> list[str]:
@@ -85,8 +89,7 @@ def test_a_script_ends(
     try:
         assert child.stdout is not None
         assert child.stdout.readline() == "begun\n"
-        enough = 4 if work == "list" else 10
-        wait_for(lambda: len(fresh_server.requests) >= enough or work == "list")
+        wait_for(lambda: work == "list" or len(maps_in(data_dir)) == 3)
         time.sleep(0.3)
         start = time.monotonic()
         child.send_signal(signal.SIGINT)
@@ -98,18 +101,20 @@ def test_a_script_ends(
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert child.returncode == -signal.SIGINT
     assert half_files(data_dir) == []
-    whole = [name for name in files_below(data_dir) if name.endswith(".nii.gz")]
-    assert len(whole) == (0 if work == "list" else 3)
+    assert len(maps_in(data_dir)) == (0 if work == "list" else 3)
 
 
-def interrupt_when(condition) -> threading.Thread:
+def interrupt_when(condition) -> list[float]:
+    """Press Ctrl-C once something holds; gives when that was."""
+    moments: list[float] = []
+
     def wait() -> None:
         wait_for(condition)
+        moments.append(time.monotonic())
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
-    thread = threading.Thread(target=wait, daemon=True)
-    thread.start()
-    return thread
+    threading.Thread(target=wait, daemon=True).start()
+    return moments
 
 
 def test_what_was_fetched_is_kept_and_the_rest_fetched_next_time(
@@ -118,14 +123,14 @@ def test_what_was_fetched_is_kept_and_the_rest_fetched_next_time(
     images = find(fresh_server, data_dir, collection_ids=[658]).images
     asked(fresh_server)
     fresh_server.faults.append(Fault("/media/", "stall", after=5, seconds=60))
-    interrupt_when(lambda: len(asked_files(fresh_server)) >= 8)
-    start = time.monotonic()
+    moments = interrupt_when(
+        lambda: len(asked_files(fresh_server)) == 9 and len(maps_in(data_dir)) == 5
+    )
     with pytest.raises(KeyboardInterrupt, match=r"^$"):
         vault_of(fresh_server, data_dir).fetch(images)
-    assert time.monotonic() - start < MOMENT
+    assert time.monotonic() - moments[0] < MOMENT
     assert half_files(data_dir) == []
-    kept = {path.name for path in data_dir.rglob("image_*.nii.gz")}
-    assert len(kept) == 5
+    assert len(maps_in(data_dir)) == 5
 
     fresh_server.faults.clear()
     fresh_server.clear_requests()
@@ -140,14 +145,13 @@ def test_what_was_fetched_is_kept_and_the_rest_fetched_next_time(
 def test_a_failure_that_is_raised_does_not_wait_for_the_others(
     fresh_server: NeuroVaultServer, data_dir: Path
 ) -> None:
+    first = fresh_server.archive.image_ids(658)[0]
+    fresh_server.archive.replace_file(first, None)
     images = find(fresh_server, data_dir, collection_ids=[658]).images
-    first, *_ = ids(images)
-    path = images[0].file.path
-    fresh_server.faults.append(Fault(path, "500"))
-    fresh_server.faults.append(Fault("/media/", "stall", seconds=60))
+    fresh_server.faults.append(Fault("/media/", "stall", after=1, seconds=60))
     start = time.monotonic()
-    with pytest.raises(ServerError, match=f"Image {first} .*500"):
-        vault_of(fresh_server, data_dir).fetch(images)
+    with pytest.raises(MissingError, match=f"Image {first} .*lost its file"):
+        vault_of(fresh_server, data_dir, workers=1).fetch(images)
     assert time.monotonic() - start < MOMENT
     assert half_files(data_dir) == []
 

@@ -1,0 +1,172 @@
+"""Threads for many jobs at a time, and the turns that their requests take."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager, nullcontext, suppress
+from contextvars import ContextVar
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from intake_neurovault import halt
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+MAX_WORKERS = 16
+"""More connections than this would not be polite to a small public server."""
+
+_PATIENCE = 0.5  # seconds that threads have to end when they are called off
+_TURNS: ContextVar[threading.Semaphore | None] = ContextVar("turns", default=None)
+_ALL: dict[int, threading.Semaphore] = {}
+
+
+@contextmanager
+def turn() -> Iterator[None]:
+    """Wait until this thread may make one more request.
+
+    Yields
+    ------
+    None
+        To the statements that make it.
+
+    Raises
+    ------
+    CalledOffError
+        If the work is called off before.
+
+    Notes
+    -----
+    The threads of a crew make as many at a time as it has workers, whatever they
+    do besides; all crews of a process together `MAX_WORKERS`, since each of dask's
+    threads brings a crew of its own.
+
+    Examples
+    --------
+    >>> with turn():
+    ...     pass
+    """
+    own = _TURNS.get()
+    with (
+        halt.holding(own) if own else nullcontext(),
+        halt.holding(_everybodys()),
+    ):
+        yield
+
+
+def _everybodys() -> threading.Semaphore:
+    pid = os.getpid()
+    # NOTE: what another thread holds during a fork is never released in the child.
+    return _ALL.get(pid) or _ALL.setdefault(pid, threading.Semaphore(MAX_WORKERS))
+
+
+class Crew:
+    """Threads that work until they are dismissed, and can be left behind.
+
+    `concurrent.futures` has executors, but the interpreter does not end before each
+    of their threads has: after Ctrl-C that may be minutes, if a server is silent.
+
+    Parameters
+    ----------
+    workers : int
+        How many requests its jobs make at a time, if they are not part of a job of
+        another crew, whose number then holds.
+    spare : int
+        Threads beyond that.
+
+    Examples
+    --------
+    >>> crew = Crew(workers=2)
+    >>> crew.submit(str.upper, "a").result()
+    'A'
+    >>> crew.dismiss()
+    """
+
+    def __init__(self, workers: int, spare: int = 0) -> None:
+        self.size = workers + spare
+        """How many threads work at most."""
+        self._turns = _TURNS.get() or threading.Semaphore(workers)
+        self._halt = halt.Halt(self._abandon)
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._open: set[Future[Any]] = set()
+
+    def submit(self, function: Callable[[A], B], item: A) -> Future[B]:
+        """Have a job done, after those that were submitted before it.
+
+        Parameters
+        ----------
+        function : callable
+            What to do, in one of the threads.
+        item : object
+            With what.
+
+        Returns
+        -------
+        concurrent.futures.Future
+            The outcome; `CalledOffError` if there will be none.
+        """
+        future: Future[B] = Future()
+        self._open.add(future)
+        if self._halt.is_called_off:
+            self._abandon()
+
+        def job() -> None:
+            # NOTE: whatever a job raises is for the one who asks for its outcome;
+            # nobody does any more where that was settled by calling it off.
+            with suppress(InvalidStateError):
+                try:
+                    future.set_result(function(item))
+                except BaseException as error:  # noqa: BLE001
+                    future.set_exception(error)
+            self._open.discard(future)
+
+        self._jobs.put(job)
+        if len(self._threads) < self.size:
+            thread = threading.Thread(target=self._work, name="neurovault", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        return future
+
+    def call_off(self) -> None:
+        """End what runs, and begin nothing more."""
+        self._halt.call_off()
+
+    def _abandon(self) -> None:
+        """Tell whoever waits for an outcome that there will be none."""
+        for future in list(self._open):
+            with suppress(InvalidStateError):
+                future.set_exception(halt.CalledOffError())
+
+    def finish(self) -> None:
+        """Wait for all that was submitted.
+
+        What was looked up ahead is kept by who did it: the same question again must
+        not cost a request more.
+        """
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def dismiss(self) -> None:
+        """End all threads, the busy ones too; one that hangs is not waited for."""
+        self.call_off()
+        for _ in self._threads:
+            self._jobs.put(None)
+        end = time.monotonic() + _PATIENCE
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+
+    def _work(self) -> None:
+        halt.enter(self._halt)
+        _TURNS.set(self._turns)
+        while (job := self._jobs.get()) is not None:
+            if self._halt.is_called_off:
+                return
+            job()
+            del job
