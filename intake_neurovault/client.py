@@ -22,7 +22,7 @@ from intake_neurovault.records import CollectionRef, ImageFile, Token
 from intake_neurovault.resource import Resource, host_of, without_token
 from intake_neurovault.retry import Policy, Trouble
 from intake_neurovault.transfer import Progress, Receipt, fetch_file, label_of
-from intake_neurovault.transport import get_json, is_unmodified
+from intake_neurovault.transport import get_json, is_unmodified, read_json
 
 __all__ = ["NEUROVAULT", "Client", "Listing", "Receipt"]
 
@@ -343,17 +343,17 @@ class Client:
     def _record(
         self, resource: Resource, number: int | None
     ) -> dict[str, Any] | Trouble:
-        answer = get_json(resource, self._policy)
-        if isinstance(answer, Trouble):
-            return answer
-        found = answer.get("id") if isinstance(answer, dict) else None
-        if type(found) is int and number in (None, found):
-            return cast("dict[str, Any]", answer)
-        msg = (
-            f"{resource.what}: {resource.shown} answered JSON that is not its record; "
-            "check url=."
-        )
-        return Trouble(AnswerError(msg))
+        def read(answer: object) -> dict[str, Any] | Trouble:
+            found = answer.get("id") if isinstance(answer, dict) else None
+            if type(found) is int and number in (None, found):
+                return cast("dict[str, Any]", answer)
+            msg = (
+                f"{resource.what}: {resource.shown} answered JSON that is not its "
+                "record; check url=."
+            )
+            return Trouble(AnswerError(msg))
+
+        return read_json(resource, self._policy, read)
 
     def _listing(
         self, resource: Resource, sizes: Sequence[int], number: int | None
@@ -362,8 +362,7 @@ class Client:
             query = f"?limit={limit}&offset={offset}"
             url, shown = f"{resource.url}{query}", f"{resource.shown}{query}"
             page = replace(resource, url=url, shown=shown)
-            answer = get_json(page, policy)
-            return answer if isinstance(answer, Trouble) else Page.parse(answer, page)
+            return read_json(page, policy, lambda answer: Page.parse(answer, page))
 
         shown = resource.shown
         return collect(

@@ -195,7 +195,11 @@ class Mirror:
             )
             raise OfflineError(msg)
         answer = self.client.json(words_request(base, image.id))
-        words = check_words(answer, image.id)
+        try:
+            words = check_words(answer, image.id)
+        except AnswerError as error:
+            error.attempts = 1
+            raise
         try:
             self.store.save_words(image, collection, {"data": {"values": words}})
         except StoreError as error:

@@ -83,11 +83,35 @@ def get_json(resource: Resource, policy: Policy) -> object | Trouble:
     object or Trouble
         What the JSON says, or why there is none.
     """
+    return read_json(resource, policy, lambda answer: answer)
 
-    def parse(body: Body) -> object | Trouble:
-        return _parsed(b"".join(body.chunks), resource)
 
-    def once(_number: int) -> object | Trouble:
+def read_json(
+    resource: Resource, policy: Policy, read: Callable[[object], T | Trouble]
+) -> T | Trouble:
+    """Ask for JSON, and make sense of it as a part of the asking.
+
+    Parameters
+    ----------
+    resource : Resource
+        What to ask for.
+    policy : Policy
+        How often, and how long to wait.
+    read : callable
+        Makes sense of what the JSON says, or trouble; the trouble then counts the
+        requests, as any other does.
+
+    Returns
+    -------
+    object or Trouble
+        What `read` gave, or why there is nothing to read.
+    """
+
+    def parse(body: Body) -> T | Trouble:
+        answer = _parsed(b"".join(body.chunks), resource)
+        return answer if isinstance(answer, Trouble) else read(answer)
+
+    def once(_number: int) -> T | Trouble:
         return receive(resource, policy, parse, limit=JSON_LIMIT)
 
     return persist(once, policy)

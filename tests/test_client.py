@@ -209,9 +209,10 @@ def test_json_of_another_shape_is_refused_at_once(
     fresh_server: NeuroVaultServer, ask: Callable[[Client], object]
 ) -> None:
     fresh_server.faults.append(Fault(kind="wrong_types"))
-    with pytest.raises(AnswerError, match=r"answered JSON that is not .*; check url="):
+    text = r"answered JSON that is not .*; check url="
+    with pytest.raises(AnswerError, match=text) as caught:
         ask(client_of(fresh_server.url))
-    assert len(fresh_server.requests) == 1
+    assert caught.value.attempts == len(fresh_server.requests) == 1
 
 
 @pytest.mark.parametrize("body", [b'{"id": 8}', b'{"id": "7"}', b"{}", b"null", b"7"])
