@@ -53,6 +53,7 @@ _CASTS_OF_IMAGE = {field.name: caster(field.kind) for field in IMAGE_FIELDS}
 _CASTS_OF_COLLECTION = {field.name: caster(field.kind) for field in COLLECTION_FIELDS}
 _DISCRETE = frozenset({"roi/mask", "parcellation"})
 _TOKEN_IN_URL = re.compile(r"/(?:collections|images)/([A-Z]{8})(?=[/-]|$)")
+_QUICK_ID = 2**31
 _URLS_WITH_TOKENS = ("url", "file", "collection", "download_url")
 
 
@@ -315,7 +316,8 @@ def _mapping(raw: object, what: str) -> dict[str, Any]:
 
 def _number(raw: Mapping[str, Any], name: str, what: str) -> int:
     value = raw.get(name)
-    if type(value) is int and value > 0:
+    # NOTE: nearly all ids end here; what is larger is looked at with care.
+    if type(value) is int and 0 < value < _QUICK_ID:
         return value
     try:
         return parse_id(value)

@@ -305,7 +305,7 @@ def test_what_is_no_record(raw: object):
         Collection.from_json(raw)
 
 
-@pytest.mark.parametrize("value", [None, "x", 0, -3, 2.5, True, [3]])
+@pytest.mark.parametrize("value", [None, "x", 0, -3, 2.5, True, [3], 2**63, 10**30])
 @pytest.mark.parametrize("name", ["id", "collection_id"])
 def test_a_record_without_an_id(name: str, value: object):
     with pytest.raises(AnswerError, match=f"for its {name}; check that url"):
