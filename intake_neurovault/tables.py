@@ -73,8 +73,10 @@ def failure_table(failures: Sequence[Failure]) -> pd.DataFrame:
     """
     names = ("id", "collection_id", "url", "reason", "attempts")
     rows = [[getattr(failure, name) for name in names] for failure in failures]
-    table = pd.DataFrame(rows, columns=list(names))
-    return table.astype({"id": "Int64", "collection_id": "Int64", "attempts": "int64"})
+    table = pd.DataFrame(rows, columns=list(names), dtype="object")
+    for name in ("id", "collection_id"):
+        table[name] = _whole_numbers(table[name].tolist())
+    return table.astype({"url": "str", "reason": "str", "attempts": "int64"})
 
 
 def step_table(steps: Sequence[Step]) -> pd.DataFrame:

@@ -158,3 +158,9 @@ def test_steps_are_rows() -> None:
     table = step_table([Step("map_type is Z map", 3, 5), Step("not_mni", 0, 0)])
     assert table["removed"].tolist() == [3, 0]
     assert table["alone"].tolist() == [5, 0]
+
+
+def test_an_id_that_no_column_can_hold_is_null_in_the_table() -> None:
+    table = failure_table([Failure(10**30, -(10**30), "http://a.org/m", "Odd.", 1)])
+    assert table[["id", "collection_id"]].isna().all(axis=None)
+    assert table.reason.tolist() == ["Odd."]
