@@ -155,8 +155,9 @@ def _folder(url: str, server: str, page: str) -> Address:
 
 
 def _netloc(parts: SplitResult) -> str:
-    if "@" in parts.netloc:
-        msg = "a file's address with a user name"
+    # NOTE: a port that is no number fails by itself, when it is looked at.
+    if "@" in parts.netloc or parts.port == 0:
+        msg = "a file's address with a user name, or a port that is none"
         raise ValueError(msg)
     return parts.netloc.lower().removesuffix(_DEFAULT_PORTS.get(parts.scheme, ""))
 

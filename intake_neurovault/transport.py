@@ -33,7 +33,7 @@ from intake_neurovault.errors import (
     ServerError,
     UnreachableError,
 )
-from intake_neurovault.resource import Resource
+from intake_neurovault.resource import Resource, host_of
 from intake_neurovault.retry import Kind, Policy, Trouble, persist, retry_after
 from intake_neurovault.sessions import session
 
@@ -237,24 +237,27 @@ def _open(
                 allow_redirects=False,
             )
             following = response.next
-        # NOTE: ValueError is how requests fails on a redirection to nonsense.
+            if following is None:
+                return response
+            response.close()
+            url = following.url or ""
+            host = host_of(url) if url.startswith(("http://", "https://")) else ""
+        # NOTE: ValueError is how an address that makes no sense fails.
         except (requests.RequestException, ValueError) as error:
             problem = error
             break
-        if following is None:
-            return response
-        response.close()
-        url = following.url or ""
+        if not host:
+            problem = ValueError()
+            break
         if not resource.may_lead_to(url):
-            return _astray(resource, url)
+            return _astray(resource, host)
     else:
         msg = f"{resource.what}: {resource.shown} redirects endlessly; check url=."
         return Trouble(AnswerError(msg))
     return _translated(problem, resource, policy)
 
 
-def _astray(resource: Resource, url: str) -> Trouble:
-    host = urlsplit(url).netloc
+def _astray(resource: Resource, host: str) -> Trouble:
     msg = (
         f"{resource.what}: {resource.shown} redirects to another host; if you trust "
         f"it, pass trusted_hosts=({host!r},)."
