@@ -22,6 +22,7 @@ from breaking import (
     KINDS,
     QUERIES,
     THINGS,
+    WAITING,
     WANTED,
     Case,
     makes_sense,
@@ -191,17 +192,19 @@ def check_report(case: Case, done: Run, url: str) -> None:
 def check_requests(case: Case, done: Run) -> None:
     """What fails is asked for as often as the policy says, all else once."""
     concerned = case.match
+    # NOTE: on a busy machine a good answer may miss a short timeout as well.
+    accidents = 1 if case.kind in WAITING else 0
     if case.kind == "wrong_size" and case.trouble:
         concerned = "|".join(rf"/image_{each}\.nii\.gz$" for each in case.unfetched)
         most = case.trouble.requests * len(case.unfetched)
         assert 0 < done.matching(concerned) <= most
         assert case.ends or done.matching(concerned) == most
     elif case.kind != "poison_row":
-        assert done.matching(concerned) == case.requests
+        assert 0 <= done.matching(concerned) - case.requests <= accidents
     elif case.thing == "images":
         assert case.requests <= done.matching(concerned) + 1 <= case.requests + 4
     others = {url: n for url, n in done.asked.items() if not re.search(concerned, url)}
-    assert set(others.values()) <= {1}
+    assert all(1 <= n <= 1 + accidents for n in others.values())
 
 
 def about(address: str) -> int | None:
