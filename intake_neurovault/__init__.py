@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from intake_neurovault.query import Query
     from intake_neurovault.records import Collection, Image
     from intake_neurovault.result import SearchResult
+    from intake_neurovault.upkeep import Cache
     from intake_neurovault.vault import Vault
 
 __version__ = version("intake-neurovault")
@@ -75,6 +76,7 @@ _HOMES = {
     "query": ("Query",),
     "records": ("Collection", "Image"),
     "result": ("SearchResult",),
+    "upkeep": ("Cache",),
     "vault": ("Vault",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -83,6 +85,7 @@ __all__ = [
     "GRIDS",
     "AnswerError",
     "ArgumentError",
+    "Cache",
     "Collection",
     "CorruptFileError",
     "EmptyResultError",

@@ -231,10 +231,31 @@ def sweep(folder: Path, *, older_than: float = DAY) -> int:
     limit = time.time() - older_than
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if _STRAY.fullmatch(entry.name)]
+            names = [entry.name for entry in entries if is_temporary(entry.name)]
     except OSError:
         return 0
     return sum(_remove_old(folder / name, limit) for name in names)
+
+
+def is_temporary(name: str) -> bool:
+    """Tell whether a name is one that this module gives to what is not yet whole.
+
+    Parameters
+    ----------
+    name : str
+        Name of a file or folder, without the folders above it.
+
+    Returns
+    -------
+    bool
+        Whether it is a temporary.
+
+    Examples
+    --------
+    >>> is_temporary(f".part-{'0' * 32}-map.nii.gz"), is_temporary(".part-map")
+    (True, False)
+    """
+    return _STRAY.fullmatch(name) is not None
 
 
 def _remove_old(stray: Path, limit: float) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 import intake_neurovault
+from intake_neurovault.cli_cache import cache
 from intake_neurovault.errors import NeuroVaultError
 
 
@@ -49,3 +50,6 @@ def show_demo(output: Path) -> None:
     against it, its maps are listed, averaged and drawn. Takes less than a minute.
     """
     intake_neurovault.run_demo(output, click.echo)
+
+
+main.add_command(cache)

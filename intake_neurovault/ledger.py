@@ -95,7 +95,7 @@ class Ledger:
         if content is None:
             return None
         try:
-            return _parse_listing(content, path.parent.name)
+            return parse_listing(content, path.parent.name)
         except (KeyError, TypeError, ValueError) as error:
             logger.warning("Passed over: %s is not a listing (%r).", path, error)
             return None
@@ -258,7 +258,33 @@ def _private_path(server: str, digest: str) -> str:
     return f"{folder}/private_{digest}.json"
 
 
-def _parse_listing(content: Mapping[str, Any], source: str) -> StoredListing:
+def parse_listing(content: Mapping[str, Any], source: str) -> StoredListing:
+    """Read the content of a listing's file.
+
+    Parameters
+    ----------
+    content : mapping
+        What `read_note` gives.
+    source : str
+        Name of the folder that the file is in, which stands for the server.
+
+    Returns
+    -------
+    StoredListing
+        The listing.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If it is no listing, or that of another server.
+
+    Examples
+    --------
+    >>> parse_listing({"source": "localhost+8000"}, "neurovault.org")
+    Traceback (most recent call last):
+    ...
+    ValueError: it is one of localhost+8000
+    """
     if content["source"] != source:
         msg = f"it is one of {content['source']}"
         raise ValueError(msg)

@@ -50,7 +50,7 @@ def parse_mode(mode: object) -> Mode:
     raise ArgumentError(msg)
 
 
-def parse_age(age: Any) -> float:
+def parse_age(age: Any, name: str = "metadata_ttl") -> float:
     """Read an age limit.
 
     Parameters
@@ -58,6 +58,8 @@ def parse_age(age: Any) -> float:
     age : float, str or None
         Seconds, or a number with a unit: ``"30min"``, ``"12h"``, ``"1d"``,
         ``"2w"``. None stands for no limit.
+    name : str
+        The argument, for the message.
 
     Returns
     -------
@@ -80,7 +82,7 @@ def parse_age(age: Any) -> float:
     number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     if not (number and seconds >= 0):
         msg = (
-            f"metadata_ttl={age!r} is not an age: pass seconds, or a number with "
+            f"{name}={age!r} is not an age: pass seconds, or a number with "
             f"one of the units {', '.join(_UNITS)}, such as '1d'; None for no limit."
         )
         raise ArgumentError(msg)

@@ -9,6 +9,8 @@ import pandas as pd
 
 from intake_neurovault.errors import Failure
 from intake_neurovault.filters import Step
+from intake_neurovault.findings import Finding
+from intake_neurovault.holdings import Holding
 from intake_neurovault.records import Collection, Image
 from intake_neurovault.schema import IMAGE_FIELDS
 
@@ -100,6 +102,54 @@ def step_table(steps: Sequence[Step]) -> pd.DataFrame:
     """
     rows = [(step.term, step.removed, step.alone) for step in steps]
     return pd.DataFrame(rows, columns=["term", "removed", "alone"])
+
+
+def holding_table(holdings: Sequence[Holding]) -> pd.DataFrame:
+    """Make a table of what a store has of each collection.
+
+    Parameters
+    ----------
+    holdings : sequence of Holding
+        One for each row.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A column for each field of `Holding`.
+
+    Examples
+    --------
+    >>> holding_table([]).columns[:4].tolist()
+    ['collection_id', 'name', 'images', 'verified']
+    """
+    names = list(Holding.__annotations__)
+    rows = [[getattr(each, name) for name in names] for each in holdings]
+    return pd.DataFrame(rows, columns=names).astype(
+        {name: "str" if name == "name" else "int64" for name in names}
+    )
+
+
+def finding_table(findings: Sequence[Finding]) -> pd.DataFrame:
+    """Make a table of what is wrong in a store.
+
+    Parameters
+    ----------
+    findings : sequence of Finding
+        One for each row.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A column for each field of `Finding`.
+
+    Examples
+    --------
+    >>> finding_table([]).columns[:4].tolist()
+    ['problem', 'kind', 'path', 'reason']
+    """
+    rows = [finding.to_json() for finding in findings]
+    table = pd.DataFrame(rows, columns=list(Finding.__annotations__))
+    return table.astype({"collection_id": "Int64", "image_id": "Int64"})
 
 
 def _whole_numbers(values: Sequence[int | None]) -> pd.Series[Any]:

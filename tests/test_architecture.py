@@ -46,6 +46,7 @@ LAYERS = {
     "retry": 2,
     "conditions": 3,
     "diagnosis": 3,
+    "findings": 3,
     "nifti": 3,
     "paging": 3,
     "pool": 3,
@@ -53,11 +54,13 @@ LAYERS = {
     "sidecars": 3,
     "coordinates": 4,
     "filters": 4,
+    "holdings": 4,
     "ledger": 4,
     "placement": 4,
     "stack": 4,
     "transport": 4,
     "accessor": 5,
+    "choosing": 5,
     "cube": 5,
     "found": 5,
     "known": 5,
@@ -102,7 +105,7 @@ OWNERS = {
     "tqdm": {"pool"},
     "pandas": {"result", "tables"},
     "intake": {"driver", "demo"},
-    "click": {"cli"},
+    "click": {"cli", "cli_cache"},
 }
 """Who may import what; the longest matching name counts."""
 

@@ -46,7 +46,7 @@ def test_the_package_installs_the_command() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
-        (["--help"], 0, "demo  Show the main job, without the internet."),
+        (["--help"], 0, "Show the main job, without the internet."),
         (["-h"], 0, "Usage: neurovault [OPTIONS] COMMAND"),
         (["demo", "--help"], 0, "[default: neurovault_demo.png]"),
         (["--version"], 0, f"neurovault, version {__version__}"),
