@@ -99,8 +99,12 @@ class Mender:
         except ServerError as error:
             failures += error.failures
         finally:
-            self._put_back(aside)
-        whole = tuple(image.id for image in images if self._is_whole(image))
+            stays = self._put_back(aside)
+        whole = tuple(
+            image.id
+            for image in images
+            if image.id not in stays and self._is_whole(image)
+        )
         failed = _each_once(ids, whole, failures)
         return Mended(whole, failed)
 
@@ -141,12 +145,13 @@ class Mender:
             if aside := examiner.set_aside(item):
                 yield item, aside
 
-    def _put_back(self, aside: Mapping[Item, str]) -> None:
+    def _put_back(self, aside: Mapping[Item, str]) -> set[int | None]:
+        """Give back changed images of which no other copy could be had."""
         root = self.vault.mirror.store.root
-        for item, path in aside.items():
-            place = root / item.path
-            if not place.exists():
-                (root / path).rename(place)
+        stays = {item: aside[item] for item in aside if not (root / item.path).exists()}
+        for item, path in stays.items():
+            (root / path).rename(root / item.path)
+        return {item.image_id for item in stays}
 
     def _is_whole(self, image: Image) -> bool:
         file, mirror = image.file, self.vault.mirror
