@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from intake_neurovault.clearing import Cleared, Plan
     from intake_neurovault.errors import Failure
     from intake_neurovault.findings import Finding
-    from intake_neurovault.holdings import Holdings, Listings
+    from intake_neurovault.holdings import Holdings, ServerLists
     from intake_neurovault.reports import Checkup, Repair
 
 _WIDTH = 80
@@ -294,7 +294,7 @@ def _count(count: int, what: str) -> str:
     return f"1 {what}" if count == 1 else f"{count:,} {what}s"
 
 
-def _given(listings: Listings) -> str:
+def _given(listings: ServerLists) -> str:
     newest, oldest = _age(listings.newest), _age(listings.oldest)
     span = newest if newest == oldest else f"{newest} to {oldest}"
     return f"given {span} ago"

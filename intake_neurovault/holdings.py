@@ -61,7 +61,7 @@ class Holding:
 
 
 @dataclass(frozen=True)
-class Listings:
+class ServerLists:
     """What a store has of the lists of one server."""
 
     server: str
@@ -112,7 +112,7 @@ class Holdings:
     """What was computed from images."""
     quarantined: Amount
     """Damaged files that were set aside."""
-    listings: tuple[Listings, ...]
+    listings: tuple[ServerLists, ...]
     """The lists of each server."""
     temporaries: Amount
     """What interrupted work left behind, or work in progress has not finished."""
@@ -228,7 +228,7 @@ def _name(root: Path, collection_id: int) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _listings(inventory: Inventory) -> Iterable[Listings]:
+def _listings(inventory: Inventory) -> Iterable[ServerLists]:
     by_folder: dict[str, list[Item]] = defaultdict(list)
     for item in inventory.of("listing", "private"):
         by_folder[item.folder].append(item)
@@ -236,7 +236,7 @@ def _listings(inventory: Inventory) -> Iterable[Listings]:
         lists = [item for item in items if item.kind == "listing"]
         times = [_fetched(inventory.root, item) for item in lists or items]
         name = folder.rpartition("/")[2]
-        yield Listings(
+        yield ServerLists(
             server=unquote(name.replace("+", ":")),
             files=len(items),
             bytes=sum(item.size for item in items),
