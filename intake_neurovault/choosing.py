@@ -164,22 +164,31 @@ def _added(inventory: Inventory) -> dict[tuple[int | None, int], float]:
         if item.image_id is not None and item.kind != "image":
             key = item.collection_id, item.image_id
             times[key] = max(times[key], item.mtime_ns / 1e9)
-    for item in inventory.of("image"):
-        if item.image_id is not None:
-            times[item.collection_id, item.image_id] = item.mtime_ns / 1e9
+    images = {
+        (each.collection_id, each.image_id): each for each in inventory.of("image")
+    }
+    for (collection_id, image_id), image in images.items():
+        times[collection_id, image_id or 0] = image.mtime_ns / 1e9
     for item in inventory.of("receipt"):
-        added = _added_by_receipt(inventory.root / item.path)
-        if item.image_id is not None and added is not None:
-            times[item.collection_id, item.image_id] = added
+        key = item.collection_id, item.image_id or 0
+        times[key] = _by_receipt(inventory.root, item, images.get(key), times[key])
     return times
 
 
-def _added_by_receipt(path: Path) -> float | None:
+def _by_receipt(root: Path, receipt: Item, image: Item | None, changed: float) -> float:
+    """Tell when an image was downloaded, if its receipt knows."""
     try:
-        added = read_object(path).get("added")
+        content = read_object(root / receipt.path)
     except (FileNotFoundError, CorruptFileError):
-        return None
-    return float(added) if isinstance(added, int | float) else None
+        return changed
+    added = content.get("added")
+    if not isinstance(added, int | float):
+        return changed
+    state = (image.size, image.mtime_ns) if image else None
+    if state == (content.get("size"), content.get("mtime_ns")):
+        return float(added)
+    # NOTE: somebody replaced or copied the image since.
+    return max(float(added), changed)
 
 
 def _when(item: Item, added: dict[tuple[int | None, int], float]) -> float:

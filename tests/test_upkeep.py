@@ -746,6 +746,14 @@ class TestClear:
         assert cache.verify().whole
         assert nilearns(cache.root, ALL_IMAGES) == [10426, THIRD, PRIVATE]
 
+    def test_an_image_that_was_replaced_is_as_young_as_that(self, cache: Cache) -> None:
+        receipt = json.loads(receipt_at(cache.root).read_bytes())
+        receipt["added"] = 1.0
+        receipt_at(cache.root).write_text(json.dumps(receipt))
+        assert cache.plan(older_than="1d").bytes > 0
+        os.utime(image_at(cache.root))
+        assert cache.plan(older_than="1d").items == ()
+
     def test_by_age_the_last_image_takes_its_collection_along(
         self, cache: Cache
     ) -> None:
