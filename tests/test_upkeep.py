@@ -952,20 +952,37 @@ def test_clearing_and_verifying_beside_readers(cache: Cache) -> None:
     assert theirs(cache.root) == {}
 
 
+def test_images_that_are_being_replaced_are_not_called_changed(tmp_path: Path) -> None:
+    store = Store(tmp_path / "neurovault")
+    add(store)
+    place = store.root / layout.image_path(12, 3)
+    old = place.read_bytes()
+    add(store, seed=1)
+    new = place.read_bytes()
+    # The state between the two steps of a writer: the new receipt, and the old image.
+    place.write_bytes(old)
+    part = place.with_name(f".part-{'0' * 32}-{place.name}")
+    part.write_bytes(new)
+    finish = threading.Timer(0.03, part.replace, [place])
+    finish.start()
+    assert Cache(store.root).verify().whole
+    finish.join()
+    assert place.read_bytes() == new
+
+
 def test_verifying_beside_writers_in_other_processes(data_dir: Path) -> None:
     processes = multiprocessing.get_context("spawn")
     barrier = processes.Barrier(3)
     writers = [
-        processes.Process(target=add_after, args=(barrier, data_dir, seed))
-        for seed in (0, 1)
+        processes.Process(target=add_after, args=(barrier, data_dir, 0))
+        for _ in range(2)
     ]
     for writer in writers:
         writer.start()
     cache = Cache.parse(data_dir)
     barrier.wait(60)
     while any(writer.is_alive() for writer in writers):
-        found = cache.verify()
-        assert [each for each in found.findings if each.problem == "damaged"] == []
+        assert cache.verify().whole
     assert [writer.exitcode for writer in writers] == [0, 0]
     assert cache.info().images.files == 5
     assert cache.verify().whole
