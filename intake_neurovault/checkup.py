@@ -17,7 +17,7 @@ from intake_neurovault.errors import (
 )
 from intake_neurovault.findings import Finding, Problem
 from intake_neurovault.integrity import FileFacts, check_file
-from intake_neurovault.inventory import Inventory, Item, Kind
+from intake_neurovault.inventory import Inventory, Item, Kind, scan
 from intake_neurovault.ledger import FORMAT, parse_listing
 from intake_neurovault.neurosynth import check_words
 from intake_neurovault.pool import Pool
@@ -203,13 +203,17 @@ def examine_all(
     return tuple(findings)
 
 
-def incomplete(inventory: Inventory) -> tuple[Finding, ...]:
+def incomplete(
+    root: Path, collection_ids: frozenset[int] | None = None
+) -> tuple[Finding, ...]:
     """Find images without their record, and what is left of images that are gone.
 
     Parameters
     ----------
-    inventory : Inventory
-        The files.
+    root : pathlib.Path
+        The store.
+    collection_ids : frozenset of int, optional
+        Only these collections.
 
     Returns
     -------
@@ -219,18 +223,28 @@ def incomplete(inventory: Inventory) -> tuple[Finding, ...]:
 
     Examples
     --------
-    >>> incomplete(Inventory(Path("/no/such/store")))
+    >>> incomplete(Path("/no/such/store"))
     ()
     """
+    found = _lacking(scan(root).only(collection_ids))
+    if not found:
+        return ()
+    # NOTE: what another process adds is there in part for a moment.
+    time.sleep(_MOMENT)
+    still = set(_lacking(scan(root).only(collection_ids)))
+    return tuple(finding for finding in found if finding in still)
+
+
+def _lacking(inventory: Inventory) -> list[Finding]:
     groups: dict[tuple[int, int], dict[Kind, Item]] = defaultdict(dict)
     for item in inventory.of("image", "record", "receipt", "quarantined"):
         if f"collection_{item.collection_id}" in inventory.folders and item.image_id:
             groups[item.collection_id or 0, item.image_id][item.kind] = item
-    lacking = [found for key in sorted(groups) for found in _lacking(groups[key])]
-    return (*lacking, *_undescribed(inventory))
+    found = [each for key in sorted(groups) for each in _lacking_of(groups[key])]
+    return [*found, *_undescribed(inventory)]
 
 
-def _lacking(group: Mapping[Kind, Item]) -> Iterable[Finding]:
+def _lacking_of(group: Mapping[Kind, Item]) -> Iterable[Finding]:
     if "image" in group:
         if "record" not in group:
             why = "The image has no record beside it, so nilearn does not see it."

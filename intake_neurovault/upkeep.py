@@ -150,7 +150,7 @@ class Cache:
         seen = {(each.collection_id, each.image_id, each.kind) for each in findings}
         lacking = (
             each
-            for each in incomplete(scan(self.root).only(ids))
+            for each in incomplete(self.root, ids)
             if (each.collection_id, each.image_id, _lacked(each)) not in seen
         )
         read = list(inventory.of(*MAPS, *TEXTS))
@@ -228,7 +228,7 @@ class Cache:
         ids = _ids(collection_ids)
         inventory = scan(self.root).only(ids)
         wanted = [
-            item for each in incomplete(inventory) for item in _of(each, inventory)
+            item for each in incomplete(self.root, ids) for item in _of(each, inventory)
         ]
         changed = [
             item
@@ -243,7 +243,7 @@ class Cache:
             if each.problem == "unreadable"
             or (each.problem == "damaged" and each.moved_to is None)
         ]
-        return Repair(before, mended, (*stuck, *incomplete(scan(self.root).only(ids))))
+        return Repair(before, mended, (*stuck, *incomplete(self.root, ids)))
 
     def plan(
         self,
