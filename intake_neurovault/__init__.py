@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from intake_neurovault.arguments import search
     from intake_neurovault.demo import run_demo
+    from intake_neurovault.direct import NeuroVaultFileSystem
     from intake_neurovault.driver import NeuroVaultSource
     from intake_neurovault.errors import (
         AnswerError,
@@ -33,10 +34,7 @@ if TYPE_CHECKING:
         UnknownArgumentError,
         UnreachableError,
     )
-    from intake_neurovault.filesystem import (
-        NeuroVaultCacheFileSystem,
-        NeuroVaultFileSystem,
-    )
+    from intake_neurovault.filesystem import NeuroVaultCacheFileSystem
     from intake_neurovault.grid import GRIDS, Grid
     from intake_neurovault.nifti import Reader
     from intake_neurovault.query import Query
@@ -70,7 +68,8 @@ _HOMES = {
         "UnknownArgumentError",
         "UnreachableError",
     ),
-    "filesystem": ("NeuroVaultCacheFileSystem", "NeuroVaultFileSystem"),
+    "direct": ("NeuroVaultFileSystem",),
+    "filesystem": ("NeuroVaultCacheFileSystem",),
     "grid": ("GRIDS", "Grid"),
     "nifti": ("Reader",),
     "query": ("Query",),

@@ -21,8 +21,8 @@ from intake_neurovault.inventory import Inventory, Item, Kind, scan
 from intake_neurovault.ledger import FORMAT, parse_listing
 from intake_neurovault.neurosynth import check_words
 from intake_neurovault.pool import Pool
+from intake_neurovault.receipts import Entry
 from intake_neurovault.records import ImageFile
-from intake_neurovault.shelf import Entry
 from intake_neurovault.store import Store
 
 MAPS: tuple[Kind, ...] = ("image", "resampled")
