@@ -17,7 +17,8 @@ from intake_neurovault.endpoint import (
     parse_timeout,
 )
 from intake_neurovault.errors import AnswerError, PrivateError
-from intake_neurovault.paging import Listing, Page, collect
+from intake_neurovault.pages import Page
+from intake_neurovault.paging import Listing, collect
 from intake_neurovault.records import CollectionRef, ImageFile, Token
 from intake_neurovault.resource import Resource, host_of, without_token
 from intake_neurovault.retry import Policy, Trouble
@@ -105,8 +106,13 @@ class Client:
             parse_hosts(trusted_hosts),
         )
 
-    def collections(self) -> Listing:
+    def collections(self, at_once: int = 1) -> Listing:
         """List all public collections.
+
+        Parameters
+        ----------
+        at_once : int
+            Most pages of the list that are asked for at a time.
 
         Returns
         -------
@@ -119,7 +125,7 @@ class Client:
             If nothing could be had.
         """
         resource = self._resource("/api/collections/", "The list of collections")
-        return _delivered(self._listing(resource, _COLLECTION_PAGES, None))
+        return _delivered(self._listing(resource, _COLLECTION_PAGES, None, at_once))
 
     def collection(self, ref: CollectionRef) -> dict[str, Any]:
         """Give the record of one collection.
@@ -144,13 +150,15 @@ class Client:
         outcome = self._record(resource, number)
         return self._given(outcome, ref)
 
-    def images(self, ref: CollectionRef) -> Listing:
+    def images(self, ref: CollectionRef, at_once: int = 1) -> Listing:
         """List the images of one collection.
 
         Parameters
         ----------
         ref : int or Token
             Its id, or the token of a private one.
+        at_once : int
+            Most pages of the list that are asked for at a time.
 
         Returns
         -------
@@ -166,7 +174,7 @@ class Client:
         what = f"{name_of(ref)}, list of images"
         resource = self._resource(f"/api/collections/{_key(ref)}/images/", what)
         number = None if isinstance(ref, Token) else ref
-        outcome = self._listing(resource, _IMAGE_PAGES, number)
+        outcome = self._listing(resource, _IMAGE_PAGES, number, at_once)
         return self._given(outcome, ref)
 
     def image(self, image_id: int, token: Token | None = None) -> dict[str, Any]:
@@ -356,7 +364,11 @@ class Client:
         return read_json(resource, self._policy, read)
 
     def _listing(
-        self, resource: Resource, sizes: Sequence[int], number: int | None
+        self,
+        resource: Resource,
+        sizes: Sequence[int],
+        number: int | None,
+        at_once: int,
     ) -> Listing | Trouble:
         def ask(offset: int, limit: int, policy: Policy) -> Page | Trouble:
             query = f"?limit={limit}&offset={offset}"
@@ -364,9 +376,13 @@ class Client:
             page = replace(resource, url=url, shown=shown)
             return read_json(page, policy, lambda answer: Page.parse(answer, page))
 
-        shown = resource.shown
         return collect(
-            ask, self._policy, sizes=sizes, shown=shown, collection_id=number
+            ask,
+            self._policy,
+            sizes=sizes,
+            shown=resource.shown,
+            collection_id=number,
+            at_once=at_once,
         )
 
     def _given(self, outcome: T | Trouble, ref: CollectionRef) -> T:

@@ -2,26 +2,33 @@
 
 Pure but for the function that asks for a page. A page that fails is taken apart
 until the one record that spoils it is found; a list that moved while it was read
-is read again.
+is read again. Behind the first page, several pages may be asked for at a time; what
+they hold is put together as if they had come one after the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
-from intake_neurovault.errors import AnswerError, Failure
-from intake_neurovault.resource import Resource
-from intake_neurovault.retry import Kind, Policy, Trouble
+from intake_neurovault.errors import Failure, NeuroVaultError
+from intake_neurovault.pages import Ask, Cursor, Page
+from intake_neurovault.pool import Pool
+from intake_neurovault.retry import Policy, Trouble
 
-SMALLEST = 25
-"""Records below which a page that times out is not halved any more."""
+PAGES_AT_ONCE = 4
+"""Most pages of one list that are worth asking for at a time."""
 
 _MOST_IN_A_ROW = 100  # failed requests, as many as nilearn allows
 _MOST_LOST = 100  # records of one list that may be missing before it is given up
 _MOST_RECORDS = 10_000_000
+_MOST_SENSELESS = 1000  # records without an id, where none has one
 _SLOW_COUNTS = 10  # failed requests for which one that timed out stands
+_PROBES = 8  # records tried when the first of a list cannot be had
 
 
 @dataclass(frozen=True)
@@ -49,150 +56,32 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Page:
-    """One page of a list."""
+class _Step:
+    """One request for a page, and what came of it."""
 
-    rows: tuple[object, ...]
-    """Its records."""
-    count: int | None
-    """How many records the whole list has."""
-    last: bool
-    """Whether no page follows."""
-
-    @classmethod
-    def parse(cls, answer: object, resource: Resource) -> Page | Trouble:
-        """Read a page of the API.
-
-        Parameters
-        ----------
-        answer : object
-            What the JSON says.
-        resource : Resource
-            What was asked.
-
-        Returns
-        -------
-        Page or Trouble
-            The page, or that this is none.
-
-        Examples
-        --------
-        >>> asked = Resource("http://a.org/", "http://a.org/", "The list")
-        >>> Page.parse({"count": 1, "next": None, "results": [{"id": 7}]}, asked)
-        Page(rows=({'id': 7},), count=1, last=True)
-        """
-        if isinstance(answer, Mapping):
-            rows, count = answer.get("results"), answer.get("count")
-            if isinstance(rows, list) and (count is None or type(count) is int):
-                return cls(tuple(rows), count, not answer.get("next"))
-        msg = (
-            f"{resource.what}: {resource.shown} answered JSON that is not a page of "
-            "NeuroVault's lists; check url=."
-        )
-        return Trouble(AnswerError(msg))
-
-
-@dataclass(frozen=True)
-class Cursor:
-    """Where in a list the next page begins, and how long it may be."""
-
-    offset: int = 0
-    """Records before it."""
-    size: int = 200
-    """Records of a page while all goes well."""
-    until: int | None = None
-    """End of a stretch that is known to hold a record which cannot be served."""
+    cursor: Cursor
+    outcome: Page | Trouble
+    following: Cursor | None
 
     @property
-    def limit(self) -> int:
-        """How many records to ask for.
-
-        Examples
-        --------
-        >>> Cursor(100, 50).limit, Cursor(100, 50, until=110).limit
-        (50, 5)
-        """
-        if self.until is None:
-            return self.size
-        return max(1, (self.until - self.offset) // 2)
-
-    def after(self, received: int) -> Cursor:
-        """Move behind records that were received.
-
-        Parameters
-        ----------
-        received : int
-            How many.
-
-        Returns
-        -------
-        Cursor
-            The next place.
-
-        Examples
-        --------
-        >>> Cursor(100, 50, until=102).after(1)
-        Cursor(offset=101, size=50, until=102)
-        """
-        offset = self.offset + received
-        done = self.until is None or offset >= self.until
-        return replace(self, offset=offset, until=None if done else self.until)
-
-    def failed(self, kind: Kind) -> Cursor | None:
-        """Decide how to go on after a page that could not be had.
-
-        Parameters
-        ----------
-        kind : str
-            What may help.
-
-        Returns
-        -------
-        Cursor or None
-            A smaller page at the same place, or, if the page was a single record,
-            the place behind it; None if a smaller page would not help.
-
-        Examples
-        --------
-        >>> Cursor(0, 200).failed("broken").limit, Cursor(0, 200).failed("slow").limit
-        (100, 100)
-        >>> Cursor(7, 200, until=8).failed("broken")
-        Cursor(offset=8, size=200, until=None)
-        """
-        if kind == "broken" or (kind == "slow" and self.until is not None):
-            if self.limit == 1:
-                return replace(self, offset=self.offset + 1, until=None)
-            return replace(self, until=self.offset + self.limit)
-        if kind == "slow" and self.size > SMALLEST:
-            return replace(self, size=max(SMALLEST, self.size // 2))
-        return None
-
-    def patience(self, policy: Policy) -> Policy:
-        """Give the policy for this page: hasty where a smaller page is tried next.
-
-        Parameters
-        ----------
-        policy : Policy
-            The policy for a request that must not fail.
-
-        Returns
-        -------
-        Policy
-            The policy for this page.
-
-        Examples
-        --------
-        >>> Cursor(0, 200).patience(Policy(attempts=5)).broken
-        2
-        """
-        if self.limit == 1:
-            return policy
-        halved = self.until is not None or self.size > SMALLEST
-        return replace(policy, broken=2, slow=1 if halved else None)
+    def rest(self) -> Cursor | None:
+        """Where whole pages follow; None while a bad record is looked for."""
+        page, cursor = self.outcome, self.following
+        if isinstance(page, Trouble) or cursor is None or cursor.until is not None:
+            return None
+        # NOTE: a server may give shorter pages than it is asked for.
+        received = len(page.rows)
+        return (
+            cursor if received >= self.cursor.limit else replace(cursor, size=received)
+        )
 
 
-Ask = Callable[[int, int, Policy], Page | Trouble]
-"""Asks for a page: offset, limit, and how often."""
+@dataclass
+class _Pace:
+    """What the readers of one list tell each other."""
+
+    size: int
+    halted: bool = False
 
 
 @dataclass
@@ -200,19 +89,30 @@ class _Scan:
     """What one pass through a list brought, while it goes on."""
 
     size: int
-    shown: str
-    collection_id: int | None
+    shown: str = ""
+    collection_id: int | None = None
     rows: dict[int, dict[str, Any]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
-    count: int | None = None
-    shrunk: bool = False
+    counts: list[int] = field(default_factory=list)
     stale: int = 0
     spent: int = 0
     trouble: Trouble | None = None
+    over: bool = False
+
+    @property
+    def count(self) -> int | None:
+        return self.counts[-1] if self.counts else None
+
+    @property
+    def moved(self) -> bool:
+        # NOTE: a record that is deleted while the list is read moves the rest up,
+        # and one is never seen though the numbers agree in the end. Where a later
+        # page came earlier, one that is added does the same.
+        return any(later < earlier for earlier, later in pairwise(self.counts))
 
     @property
     def whole(self) -> bool:
-        if self.trouble is not None or self.shrunk:
+        if self.trouble is not None or self.moved:
             return False
         return self.count is None or len(self.rows) + len(self.failures) >= self.count
 
@@ -223,8 +123,21 @@ class _Scan:
     @property
     def stuck(self) -> bool:
         # NOTE: a server that ignores the offset gives the same page for ever.
-        again = self.stale >= min(self.size, len(self.rows)) > 0
-        return again or len(self.rows) > _MOST_RECORDS
+        enough = min(self.size, len(self.rows)) or _MOST_SENSELESS
+        return self.stale >= enough or len(self.rows) > _MOST_RECORDS
+
+    def note(self, step: _Step) -> None:
+        outcome, offset = step.outcome, step.cursor.offset
+        if isinstance(outcome, Page):
+            self.take(outcome, offset)
+            self.over = outcome.last or not outcome.rows or self.stuck
+            return
+        attempts = outcome.error.attempts
+        self.spent += attempts * (_SLOW_COUNTS if outcome.kind == "slow" else 1)
+        if step.following is None or self.hopeless:
+            self.trouble, self.over = outcome, True
+        elif step.following.offset > offset:
+            self.lose(offset, str(outcome.error), attempts)
 
     def lose(self, offset: int, reason: str, attempts: int) -> None:
         url = f"{self.shown}?limit=1&offset={offset}"
@@ -238,11 +151,8 @@ class _Scan:
                 self.rows.setdefault(row["id"], row)
             else:
                 self.lose(place, "The server listed a record without an id.", 1)
-        # NOTE: a record that is deleted while the list is read moves the rest up,
-        # and one is never seen though the numbers agree in the end.
         if page.count is not None:
-            self.shrunk = self.shrunk or page.count < (self.count or 0)
-            self.count = page.count
+            self.counts.append(page.count)
         self.stale = 0 if len(self.rows) > known else self.stale + len(page.rows)
         self.spent = 0
 
@@ -254,13 +164,14 @@ def collect(
     sizes: Sequence[int],
     shown: str,
     collection_id: int | None = None,
+    at_once: int = 1,
 ) -> Listing | Trouble:
     """Read a whole list.
 
     Parameters
     ----------
     ask : callable
-        Asks for one page.
+        Asks for one page; from several threads if `at_once` is more than 1.
     policy : Policy
         How often to ask for a page that must not fail.
     sizes : sequence of int
@@ -270,24 +181,28 @@ def collect(
         The address of the list, for the report.
     collection_id : int, optional
         The collection that is listed, for the report.
+    at_once : int
+        Most pages that are asked for at a time, once the first has come.
 
     Returns
     -------
     Listing or Trouble
-        The list; trouble only if nothing at all could be had.
+        The list, the same whatever `at_once`; trouble only if no record at all
+        could be had.
 
     Examples
     --------
     >>> def ask(offset, limit, policy):
     ...     rows = [{"id": i} for i in range(offset, min(offset + limit, 5))]
     ...     return Page(tuple(rows), 5, offset + limit >= 5)
-    >>> len(collect(ask, Policy(), sizes=(2,), shown="").records)
+    >>> len(collect(ask, Policy(), sizes=(2,), shown="", at_once=2).records)
     5
     """
     merged: dict[int, dict[str, Any]] = {}
     for size in sizes:
-        scan = _scan(ask, policy, _Scan(size, shown, collection_id))
-        if scan.trouble and not (scan.rows or scan.failures or merged):
+        scan = _Scan(size, shown, collection_id)
+        _read_through(ask, policy, scan, at_once)
+        if scan.trouble and not (scan.rows or merged):
             return scan.trouble
         merged.update(scan.rows)
         if scan.whole or scan.trouble:
@@ -301,31 +216,100 @@ def collect(
     return Listing(records, scan.count, tuple(failures))
 
 
-def _scan(ask: Ask, policy: Policy, scan: _Scan) -> _Scan:
-    cursor = Cursor(size=scan.size)
-    while True:
+def _read_through(ask: Ask, policy: Policy, scan: _Scan, at_once: int) -> None:
+    pace = _Pace(scan.size)
+    rest = _begin(ask, policy, scan, pace, at_once)
+    if rest is None:
+        return
+    stretches = _stretches(rest, scan.count or 0)
+    with closing(_ahead(ask, policy, pace, stretches, at_once)) as steps:
+        for step in steps:
+            scan.note(step)
+            if scan.over:
+                return
+
+
+def _begin(
+    ask: Ask, policy: Policy, scan: _Scan, pace: _Pace, at_once: int
+) -> Cursor | None:
+    """Read the first page, or the whole list if one page is asked for at a time."""
+    for step in _steps(ask, policy, Cursor(size=scan.size), pace):
+        scan.note(step)
+        if scan.over:
+            break
+        if at_once > 1 and step.rest is not None:
+            return step.rest
+    return None
+
+
+def _steps(ask: Ask, policy: Policy, cursor: Cursor, pace: _Pace) -> Iterator[_Step]:
+    following: Cursor | None = cursor
+    while following is not None and not (following.done or pace.halted):
+        cursor = following
         page = ask(cursor.offset, cursor.limit, cursor.patience(policy))
         if isinstance(page, Trouble):
-            attempts = page.error.attempts
-            scan.spent += attempts * (_SLOW_COUNTS if page.kind == "slow" else 1)
             following = cursor.failed(page.kind)
-            if following is None or scan.hopeless:
-                scan.trouble = page
-                return scan
-            if following.offset > cursor.offset:
-                scan.lose(cursor.offset, str(page.error), attempts)
-            cursor = following
-            continue
-        scan.take(page, cursor.offset)
-        cursor = cursor.after(len(page.rows))
-        if page.last or not page.rows or scan.stuck:
-            return scan
+            if following is not None and following.offset > cursor.offset == 0:
+                following = following if _serves(ask, policy) else None
+            elif following is not None:
+                pace.size = min(pace.size, following.size)
+        else:
+            following = cursor.after(len(page.rows))
+        yield _Step(cursor, page, following)
+
+
+def _serves(ask: Ask, policy: Policy) -> bool:
+    """Tell whether a list whose first record cannot be had is worth going on with."""
+    # NOTE: a page behind the end is empty, and needs no record to be served.
+    count = ask(_MOST_RECORDS, 1, replace(policy, attempts=min(2, policy.attempts)))
+    if isinstance(count, Trouble):
+        return False
+    if count.rows or count.count is None:
+        return True
+    stride = max(1, (count.count - 1) // _PROBES)
+    places = range(count.count - 1, 0, -stride)[:_PROBES]
+    once = replace(policy, attempts=1)
+    return any(isinstance(ask(place, 1, once), Page) for place in places)
+
+
+def _stretches(rest: Cursor, count: int) -> Iterator[Cursor]:
+    """Divide what is behind the first page; the last stretch has no end."""
+    for offset in range(rest.offset, max(count, rest.offset + 1), rest.size):
+        end = offset + rest.size
+        yield replace(rest, offset=offset, end=end if end < count else None)
+
+
+def _ahead(
+    ask: Ask, policy: Policy, pace: _Pace, stretches: Iterator[Cursor], at_once: int
+) -> Generator[_Step]:
+    """Read several stretches at a time, and give their steps in order."""
+    read = partial(_read, ask, policy, pace)
+    with Pool(at_once).map(read, stretches) as outcomes:
+        try:
+            for _, steps in outcomes:
+                if isinstance(steps, NeuroVaultError):
+                    raise steps
+                yield from steps
+        finally:
+            # NOTE: whoever still reads would only make the end wait.
+            pace.halted = True
+
+
+def _read(ask: Ask, policy: Policy, pace: _Pace, stretch: Cursor) -> list[_Step]:
+    scan, steps = _Scan(stretch.size), []
+    cursor = replace(stretch, size=min(stretch.size, pace.size))
+    for step in _steps(ask, policy, cursor, pace):
+        steps.append(step)
+        scan.note(step)
+        if scan.over:
+            break
+    return steps
 
 
 def _shortfall(scan: _Scan, found: int) -> tuple[str, int]:
     if scan.trouble is not None:
         error = scan.trouble.error
         return f"{error} The list was read no further.", error.attempts
-    if scan.shrunk:
-        return "The list shrank each time it was read; ask again later.", 1
+    if scan.moved:
+        return "The list changed each time it was read; ask again later.", 1
     return f"The server counts {scan.count} records, but listed only {found}.", 1
