@@ -1,20 +1,23 @@
 """What is known of a server's records: listed before, on disk, or told just now.
 
-Pure but for two memories of this process, which hold so many records and no more.
+Pure but for three memories of this process, which hold so much and no more.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
+from intake_neurovault.errors import AnswerError, Failure
 from intake_neurovault.ledger import Ledger, Stamp, StoredListing
-from intake_neurovault.records import ImageFile
+from intake_neurovault.records import Collection, Image, ImageFile
 from intake_neurovault.refs import Token
-from intake_neurovault.sidecars import OnDisk
+from intake_neurovault.sidecars import OnDisk, read_images
+
+R = TypeVar("R", bound=Collection | Image)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +68,56 @@ def _parse(
 ) -> Known | None:
     listing = None if stamp is None else ledger.listing(url, collection_id)
     return None if listing is None else Known(listing)
+
+
+def listed_records(
+    ledger: Ledger, url: str, image_ids: Iterable[int]
+) -> dict[int, tuple[dict[str, Any], dict[str, Any]]]:
+    """Look for images in all lists of a server that were saved.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        Where the lists were saved.
+    url : str
+        The server.
+    image_ids : iterable of int
+        The images.
+
+    Returns
+    -------
+    dict of int to (dict, dict)
+        The raw records of those that were found, each with that of the collection
+        that listed it.
+
+    Notes
+    -----
+    Every list is read, once as long as it stays.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> listed_records(Ledger(Path("/no/such/store")), "https://neurovault.org", [3])
+    {}
+    """
+    wanted = set(image_ids)
+    found: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
+    for number in ledger.listed(url) if wanted else ():
+        here = wanted & _image_ids(ledger, url, number, ledger.stamp(url, number))
+        known = recall(ledger, url, number) if here else None
+        if known is not None:
+            about = known.listing.collection or {"id": number}
+            for image_id in here & known.by_id.keys():
+                found.setdefault(image_id, (dict(known.by_id[image_id]), about))
+    return found
+
+
+@lru_cache(maxsize=16384)
+def _image_ids(
+    ledger: Ledger, url: str, collection_id: int, stamp: Stamp | None
+) -> frozenset[int]:
+    listing = None if stamp is None else ledger.listing(url, collection_id)
+    return frozenset(raw["id"] for raw in listing.records) if listing else frozenset()
 
 
 def note(url: str, key: ImageFile | int) -> list[Mapping[str, Any]]:
@@ -163,6 +216,86 @@ def with_disk(listing: StoredListing | None, on_disk: OnDisk) -> StoredListing:
         before = replace(before, fetched=0.0, failures=())
     failures = (*before.failures, *lost)
     return merged(replace(before, failures=failures), on_disk)
+
+
+def readable(
+    records: Iterable[Mapping[str, Any]],
+    read: Callable[[Mapping[str, Any]], R],
+    url: str,
+    collection_id: int | None,
+) -> tuple[list[R], list[Failure]]:
+    """Read records; one that makes no sense must not cost the others.
+
+    Parameters
+    ----------
+    records : iterable of mapping
+        Raw records.
+    read : callable
+        Makes a record out of a raw one.
+    url : str
+        The server, for the report.
+    collection_id : int or None
+        The collection whose images they are; None for collections.
+
+    Returns
+    -------
+    items : list
+        What could be read.
+    failures : list of Failure
+        What could not.
+
+    Examples
+    --------
+    >>> readable([{"id": 0}], Collection.from_json, "http://a.org", None)[1][0].url
+    'http://a.org/api/collections/0/'
+    """
+    found, failures = [], []
+    kind = "collections" if collection_id is None else "images"
+    for raw in records:
+        try:
+            found.append(read(raw))
+        except AnswerError as error:
+            number = raw["id"]
+            image_id = None if collection_id is None else number
+            place = f"{url}/api/{kind}/{number}/"
+            reason = f"Record {number}: {error}"
+            failures.append(
+                Failure(image_id, collection_id or number, place, reason, 1)
+            )
+    return found, failures
+
+
+def made_up(ledger: Ledger, url: str, raw: dict[str, Any]) -> dict[str, Any]:
+    """Say what can be said of a collection whose record on disk is lost.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        Where lists were saved, and images may be.
+    url : str
+        The server.
+    raw : dict
+        The raw record, or an id alone.
+
+    Returns
+    -------
+    dict
+        The record itself unless it is an id alone; else that from the saved list of
+        its images, or else the number of its images on disk.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> made_up(Ledger(Path("/no/such/store")), "https://neurovault.org", {"id": 3})
+    {'id': 3, 'number_of_images': None}
+    """
+    if len(raw) > 1:
+        return raw
+    known = recall(ledger, url, raw["id"])
+    if known is not None and known.listing.collection:
+        return known.listing.collection
+    # NOTE: the terms that hold by default leave out what says nothing of images.
+    return raw | {"number_of_images": len(read_images(ledger.root, raw["id"])) or None}
 
 
 def digest(token: Token) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -15,7 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from intake_neurovault import atomic, layout
-from intake_neurovault.errors import CorruptFileError, Failure
+from intake_neurovault.errors import (
+    CorruptFileError,
+    Failure,
+    NeuroVaultWarning,
+    StoreError,
+)
 from intake_neurovault.sidecars import read_object
 
 logger = logging.getLogger(__name__)
@@ -23,8 +30,10 @@ logger = logging.getLogger(__name__)
 FORMAT = 1
 """Version of these files; files of any other version are not read."""
 
-
 Stamp = tuple[int, int, int]
+
+_LISTING = re.compile(r"collection_([1-9][0-9]{0,18})\.json")
+_WARNED: dict[tuple[Path, str], object] = {}
 
 
 @dataclass(frozen=True)
@@ -99,6 +108,28 @@ class Ledger:
         except (KeyError, TypeError, ValueError) as error:
             logger.warning("Passed over: %s is not a listing (%r).", path, error)
             return None
+
+    def listed(self, server: str) -> list[int]:
+        """Name the collections of which a list of images was saved.
+
+        Parameters
+        ----------
+        server : str
+            The base URL of the server that gave the lists.
+
+        Returns
+        -------
+        list of int
+            Their ids, ascending; whether a list can still be read is not looked at.
+        """
+        folder = (self.root / layout.listing_path(server, None)).parent
+        try:
+            names = [path.name for path in folder.iterdir()]
+        except OSError as error:
+            logger.debug("No listings are in %s: %s", folder, error)
+            return []
+        matches = map(_LISTING.fullmatch, names)
+        return sorted(int(match[1]) for match in matches if match)
 
     def save_listing(
         self, server: str, collection_id: int | None, listing: StoredListing
@@ -251,6 +282,39 @@ def sweep_once(folder: Path) -> None:
         A folder that was written to.
     """
     atomic.sweep(folder)
+
+
+def warn_once(root: Path, error: StoreError, meanwhile: str) -> None:
+    """Say that a store cannot be written, once in the life of a process.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The folder of the store.
+    error : StoreError
+        What the store refused first.
+    meanwhile : str
+        One sentence: what happens until it can be written. Each is said once for
+        each store.
+
+    Warns
+    -----
+    NeuroVaultWarning
+        With both.
+
+    Examples
+    --------
+    >>> with warnings.catch_warnings(record=True) as said:
+    ...     warnings.simplefilter("always")
+    ...     for _ in range(2):
+    ...         warn_once(Path("/maps"), StoreError("No space."), "All is read anew.")
+    >>> [str(each.message) for each in said]
+    ['No space. All is read anew.']
+    """
+    # NOTE: threads come here at the same time, and `setdefault` lets one through.
+    mine = object()
+    if _WARNED.setdefault((root, meanwhile), mine) is mine:
+        warnings.warn(f"{error} {meanwhile}", NeuroVaultWarning, stacklevel=3)
 
 
 def _private_path(server: str, digest: str) -> str:

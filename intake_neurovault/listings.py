@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 from intake_neurovault.client import Client, Listing
-from intake_neurovault.errors import (
-    AnswerError,
-    Failure,
-    NeuroVaultWarning,
-    OfflineError,
-    StoreError,
+from intake_neurovault.errors import AnswerError, Failure, OfflineError, StoreError
+from intake_neurovault.known import (
+    Known,
+    digest,
+    listed_records,
+    made_up,
+    merged,
+    note,
+    readable,
+    recall,
+    with_disk,
 )
-from intake_neurovault.known import Known, digest, merged, note, recall, with_disk
-from intake_neurovault.ledger import StoredListing
+from intake_neurovault.ledger import StoredListing, warn_once
 from intake_neurovault.modes import KEEPING, Mode, parse_age, parse_mode
 from intake_neurovault.records import Collection, Image, ImageFile
 from intake_neurovault.refs import CollectionRef, Token
@@ -122,8 +125,13 @@ class Listings:
             return age >= 0 and moment >= self.since
         return 0 <= age <= self.ttl
 
-    def collections(self) -> Listed[Collection]:
+    def collections(self, at_once: int = 1) -> Listed[Collection]:
         """List all public collections.
+
+        Parameters
+        ----------
+        at_once : int
+            Most pages of the list that are asked for at a time.
 
         Returns
         -------
@@ -138,8 +146,10 @@ class Listings:
         stored = self._stored(None)
         if self.offline:
             stored = with_disk(stored, self.store.collections_on_disk())
+            known = partial(made_up, self.store, self.client.url)
+            stored = replace(stored, records=tuple(map(known, stored.records)))
         elif stored is None or not self._young(stored):
-            stored = self._keep(None, None, self.client.collections())
+            stored = self._keep(None, None, self.client.collections(at_once))
         return self._listed(stored, Collection.from_json, None)
 
     def collection(self, ref: CollectionRef) -> Collection:
@@ -175,13 +185,15 @@ class Listings:
         note(self.client.url, found.id)[:] = [found.raw]
         return found
 
-    def images(self, collection: Collection) -> Listed[Image]:
+    def images(self, collection: Collection, at_once: int = 1) -> Listed[Image]:
         """List the images of one collection.
 
         Parameters
         ----------
         collection : Collection
             Its record.
+        at_once : int
+            Most pages of the list that are asked for at a time.
 
         Returns
         -------
@@ -197,13 +209,13 @@ class Listings:
         if self.offline:
             stored = with_disk(stored, self.store.images_on_disk(collection.id))
         elif stored is None or not self._young(stored):
-            listing = self.client.images(collection.token or collection.id)
+            listing = self.client.images(collection.token or collection.id, at_once)
             stored = self._keep(collection.id, collection, listing)
         read = partial(self._image, token=collection.token)
         return self._listed(stored, read, collection.id)
 
     def kept_images(
-        self, image_ids: Iterable[int]
+        self, image_ids: Iterable[int], *, listed: bool = False
     ) -> dict[int, tuple[Image, Collection]]:
         """Give those images on disk for which no request is needed.
 
@@ -211,18 +223,27 @@ class Listings:
         ----------
         image_ids : iterable of int
             Their ids on NeuroVault.
+        listed : bool
+            Whether to give, offline, also those that were only listed before.
 
         Returns
         -------
         dict of int to (Image, Collection)
-            By id; without those that are not on disk, and empty in a mode that
-            asks for every record anew.
+            By id; without those that are not known, and empty in a mode that asks
+            for every record anew.
         """
         if self.mode not in KEEPING:
             return {}
+        wanted = set(image_ids)
+        records = self.store.image_records(wanted)
+        if listed and self.offline:
+            missing = wanted - records.keys()
+            records |= listed_records(self.store, self.client.url, missing)
         found = {}
-        for image_id, (raw, about) in self.store.image_records(image_ids).items():
+        for image_id, (raw, about) in records.items():
             try:
+                if self.offline:
+                    about = made_up(self.store, self.client.url, about)
                 found[image_id] = self._image(raw), Collection.from_json(about)
             except AnswerError as error:
                 logger.warning("Passed over: image %d on disk. %s", image_id, error)
@@ -310,7 +331,7 @@ class Listings:
         if about is not None:
             read = partial(self._image, token=token)
             note(base, about.id)[:] = [about.raw]
-        records, unreadable = self._read(listing.records, read, collection_id)
+        records, unreadable = readable(listing.records, read, base, collection_id)
         fresh = StoredListing(
             records=tuple(dict(record.raw) for record in records),
             collection=dict(about.raw) if about else None,
@@ -327,7 +348,8 @@ class Listings:
             if token is not None and about is not None:
                 self.store.save_private_id(base, digest(token), about.id)
         except StoreError as error:
-            warnings.warn(f"{error}", NeuroVaultWarning, stacklevel=2)
+            meanwhile = "Until then each search asks the server for its lists anew."
+            warn_once(self.store.root, error, meanwhile)
         return fresh
 
     def _known_collection(self, ref: CollectionRef) -> Collection | None:
@@ -348,7 +370,8 @@ class Listings:
         if self.offline:
             candidates.append(self.store.collection_record(number))
             if self.store.images_on_disk(number).records:
-                candidates.append({"id": number})
+                lost = {"id": number}
+                candidates.append(made_up(self.store, self.client.url, lost))
         found = next((raw for raw in candidates if raw), None)
         return Collection.from_json(found, token=token) if found else None
 
@@ -371,29 +394,8 @@ class Listings:
         read: Callable[[_Raw], R],
         collection_id: int | None,
     ) -> Listed[R]:
-        items, unreadable = self._read(stored.records, read, collection_id)
+        url = self.client.url
+        items, unreadable = readable(stored.records, read, url, collection_id)
         items.sort(key=lambda item: item.id)
         failures = (*stored.failures, *unreadable)
         return Listed(tuple(items), stored.fetched or None, failures)
-
-    def _read(
-        self,
-        records: Iterable[_Raw],
-        read: Callable[[_Raw], R],
-        collection_id: int | None,
-    ) -> tuple[list[R], list[Failure]]:
-        """Read records; one that makes no sense must not cost the others."""
-        found, failures = [], []
-        kind = "collections" if collection_id is None else "images"
-        for raw in records:
-            try:
-                found.append(read(raw))
-            except AnswerError as error:
-                number = raw["id"]
-                image_id = None if collection_id is None else number
-                url = f"{self.client.url}/api/{kind}/{number}/"
-                reason = f"Record {number}: {error}"
-                failures.append(
-                    Failure(image_id, collection_id or number, url, reason, 1)
-                )
-        return found, failures

@@ -14,8 +14,8 @@ import pytest
 from trees import SERVER, collection_json, image_json, tree
 
 from intake_neurovault import atomic
-from intake_neurovault.errors import Failure, StoreError
-from intake_neurovault.ledger import Ledger, StoredListing
+from intake_neurovault.errors import Failure, NeuroVaultWarning, StoreError
+from intake_neurovault.ledger import Ledger, StoredListing, warn_once
 from intake_neurovault.schema import COLLECTION_FIELDS
 
 LISTING = StoredListing(
@@ -60,6 +60,29 @@ def test_a_later_listing_replaces(ledger):
     ledger.save_listing(SERVER, 12, newer)
     assert ledger.listing(SERVER, 12) == newer
     assert ledger.stamp(SERVER, 12) != first
+
+
+def test_the_collections_with_a_list_are_named(ledger):
+    assert ledger.listed(SERVER) == []
+    for number in (12, 7, None, 100):
+        ledger.save_listing(SERVER, number, LISTING)
+    ledger.save_private_id(SERVER, "00ff", 77)
+    ledger.save_listing("http://localhost:8000", 13, LISTING)
+    folder = listing_file(ledger).parent
+    folder.joinpath("collection_5.json.tmp").touch()
+    folder.joinpath("collection_0.json").touch()
+    assert ledger.listed(SERVER) == [7, 12, 100]
+    assert ledger.listed("http://localhost:8000") == [13]
+
+
+def test_a_store_that_cannot_be_written_is_told_once(tmp_path):
+    error = StoreError("No space.")
+    for root in (tmp_path / "a", tmp_path / "b"):
+        with pytest.warns(NeuroVaultWarning, match=r"^No space\. All is read anew\.$"):
+            warn_once(root, error, "All is read anew.")
+        warn_once(root, error, "All is read anew.")
+    with pytest.warns(NeuroVaultWarning, match="Something else"):
+        warn_once(tmp_path / "a", error, "Something else.")
 
 
 def test_stamp_of_nothing(ledger):

@@ -378,6 +378,53 @@ def test_damaged_records_on_disk_are_reported(
     assert list(offline.kept_images([10426, 10410, 32015])) == [32015]
 
 
+def test_offline_an_image_that_was_only_listed_is_known_by_its_id(
+    server: NeuroVaultServer, fresh_server: NeuroVaultServer, data_dir: Path
+) -> None:
+    mirror = mirror_of(server, data_dir)
+    mirror.local(file_of(mirror.listings, 10426))
+    online = mirror.listings.images(mirror.listings.collection(1952)).items
+    listings_of(fresh_server, data_dir).images(mirror.listings.collection(3324))
+    server.clear_requests()
+    offline = listings_of(server, data_dir, "offline")
+    some = [10426, 32015, 48000, 777]
+    kept = offline.kept_images(some, listed=True)
+    assert sorted(kept) == [10426, 32015]
+    assert list(offline.kept_images(some)) == [10426]
+    assert kept[32015] == (online[0], offline.collection(1952))
+    assert listings_of(server, data_dir).kept_images([32015], listed=True) == {}
+    assert asked(server) == []
+
+
+def test_offline_a_list_saved_meanwhile_is_seen(
+    server: NeuroVaultServer, data_dir: Path
+) -> None:
+    offline = listings_of(server, data_dir, "offline")
+    assert offline.kept_images([32015], listed=True) == {}
+    online = listings_of(server, data_dir)
+    online.images(online.collection(1952))
+    assert list(offline.kept_images([32015], listed=True)) == [32015]
+    listing_file(data_dir, "collection_1952").write_text("{}")
+    assert offline.kept_images([32015], listed=True) == {}
+
+
+def test_offline_a_collection_whose_record_is_lost_counts_what_is_on_disk(
+    server: NeuroVaultServer, data_dir: Path
+) -> None:
+    mirror = mirror_of(server, data_dir)
+    paths = [mirror.local(file_of(mirror.listings, n)) for n in (10426, 10410)]
+    paths[0].with_name("collection_metadata.json").unlink()
+    offline = listings_of(server, data_dir, "offline")
+    (listed,) = offline.collections().items
+    assert (listed.id, listed.metadata["number_of_images"]) == (658, 2)
+    assert offline.collection(658) == listed
+    assert offline.kept_images([10426])[10426][1] == listed
+    mirror.listings.images(mirror.listings.collection(658))
+    (known,) = offline.collections().items
+    assert known == mirror.listings.collection(658)
+    assert not paths[0].with_name("collection_metadata.json").exists()
+
+
 def test_a_listing_makes_up_for_damaged_records(
     server: NeuroVaultServer, data_dir: Path
 ) -> None:
@@ -528,10 +575,15 @@ def test_a_listing_that_cannot_be_kept_is_given_all_the_same(
     blocked = tmp_path / "file"
     blocked.write_text("a file where a folder is needed")
     listings = Listings(client_of(server), Store(blocked))
-    with pytest.warns(NeuroVaultWarning, match="pass data_dir="):
+    text = "pass data_dir=.* each search asks the server for its lists anew"
+    with pytest.warns(NeuroVaultWarning, match=text):
         assert len(listings.collections().items) > 5
-    with pytest.warns(NeuroVaultWarning, match="pass data_dir="):
-        assert len(listings.images(listings.collection(1952)).items) == 12
+    assert len(listings.images(listings.collection(1952)).items) == 12
+    assert len(listings.images(listings.collection(658)).items) == 20
+    other = tmp_path / "other"
+    other.write_text("another file")
+    with pytest.warns(NeuroVaultWarning, match=f"{other}.* lists anew"):
+        replace(listings, store=Store(other)).collections()
 
 
 def test_a_listing_changed_by_another_process_is_read_anew(
