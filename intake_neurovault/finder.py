@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
+import time
 import warnings
-from collections.abc import (
-    Callable,
-    Container,
-    Generator,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections import Counter
+from collections.abc import Callable, Container, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from intake_neurovault.errors import (
     CorruptFileError,
@@ -25,23 +19,23 @@ from intake_neurovault.errors import (
     NeuroVaultWarning,
     ServerError,
 )
-from intake_neurovault.filters import Filter, Step, explain, unknown_fields
-from intake_neurovault.found import Found
+from intake_neurovault.filters import Step
+from intake_neurovault.found import Found, Tally
 from intake_neurovault.listings import Listed, Listings
-from intake_neurovault.pool import Pool, Report
+from intake_neurovault.paging import PAGES_AT_ONCE
+from intake_neurovault.pool import MAX_FAILURES_IN_A_ROW, Pool, Report
 from intake_neurovault.query import Query
 from intake_neurovault.records import Collection, Image
 from intake_neurovault.refs import CollectionRef, Token
-from intake_neurovault.schema import COLLECTION_KINDS, IMAGE_KINDS
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 Predicate = Callable[[Mapping[str, Any]], bool]
-
 Batch = tuple[Collection, tuple[Image, ...]]
+Job = tuple[Collection, Listed[Image] | NeuroVaultError] | NeuroVaultError
 
-_HOMES = {
-    "image_terms": ("collections", "collection_terms"),
-    "collection_terms": ("images", "image_terms"),
-}
+_HANDFUL = 5  # lists that are asked for before there is a progress bar
 
 
 @dataclass(frozen=True)
@@ -81,7 +75,10 @@ class Finder:
                 sieve.sift(collection, images)
                 if sieve.full:
                     break
-        sieve.warn_of_unknown_fields()
+        sieve.image_tally.warn_of_unknown_fields("image_terms", query.image_filter)
+        terms = query.collection_filter
+        sieve.collection_tally.warn_of_unknown_fields("collection_terms", terms)
+        sieve.note_unasked(self.listings.client.url)
         sieve.report.warn("listed")
         self._warn_of_unlisted(sieve)
         return sieve.found(truncated=sieve.full)
@@ -92,12 +89,13 @@ class Finder:
         if ids is not None:
             yield from self._by_image(ids, sieve, in_order=query.explicit)
         if ids is None or query.collection_ids:
-            yield from self._by_collection(self._to_look_through(query, sieve), sieve)
+            number, items = self._to_look_through(query, sieve)
+            yield from self._by_collection(number, items, sieve)
 
     def _by_image(
         self, ids: Sequence[int], sieve: _Sieve, *, in_order: bool
     ) -> Generator[Batch]:
-        known = self.listings.kept_images(ids)
+        known = self.listings.kept_images(ids, listed=True)
         cap = sieve.query.max_images
         # NOTE: sorting needs all of them; in the order asked for, a cap ends it early.
         step = max(cap, self.pool.workers) if cap and in_order else len(ids)
@@ -115,7 +113,7 @@ class Finder:
         self, ids: Sequence[int], known: Container[int], sieve: _Sieve
     ) -> dict[int, tuple[Image, Collection]]:
         images = self._asked_for([each for each in ids if each not in known], sieve)
-        homes = dict.fromkeys(image.collection_id for image in images)
+        homes = list(dict.fromkeys(image.collection_id for image in images))
         about = {each.id: each for each in self._records(homes, sieve)}
         return {
             image.id: (image, about[image.collection_id])
@@ -125,7 +123,8 @@ class Finder:
 
     def _asked_for(self, ids: Sequence[int], sieve: _Sieve) -> list[Image]:
         images = []
-        with self.pool.map(self.listings.image, ids) as outcomes:
+        asking = self._outcomes(self.listings.image, ids, len(ids), "image", sieve)
+        with closing(asking) as outcomes:
             for image_id, outcome in outcomes:
                 if isinstance(outcome, NeuroVaultError):
                     place = f"{self.listings.client.url}/api/images/{image_id}/"
@@ -135,59 +134,12 @@ class Finder:
                     images.append(outcome)
         return images
 
-    def _by_collection(
-        self, items: Iterable[Collection | CollectionRef], sieve: _Sieve
-    ) -> Generator[Batch]:
-        with self.pool.map(partial(self._look, sieve.query), items) as outcomes:
-            for item, outcome in outcomes:
-                if isinstance(outcome, NeuroVaultError):
-                    number = _number(item)
-                    sieve.failed(outcome, self._place(number), collection_id=number)
-                    continue
-                collection, listed = outcome
-                if not sieve.passes(collection):
-                    continue
-                if isinstance(listed, NeuroVaultError):
-                    place = f"{self._place(collection.id)}images/"
-                    sieve.failed(listed, place, collection_id=collection.id)
-                    continue
-                sieve.take_account(listed)
-                if listed.items:
-                    sieve.report.succeeded()
-                sieve.unlisted_collections += listed.fetched is None
-                yield collection, listed.items
-
-    def _look(
-        self, query: Query, item: Collection | CollectionRef
-    ) -> tuple[Collection, Listed[Image] | NeuroVaultError]:
-        """Give a collection and its images, in a thread."""
-        ask = self.listings.collection
-        collection = item if isinstance(item, Collection) else ask(item)
-        if not query.collection_filter.matches(collection.metadata):
-            return collection, Listed((), None)
-        try:
-            return collection, self.listings.images(collection)
-        except NeuroVaultError as error:
-            return collection, error
-
-    def _to_look_through(
-        self, query: Query, sieve: _Sieve
-    ) -> Iterator[Collection | CollectionRef]:
-        refs = query.collections_to_visit()
-        if refs is not None:
-            yield from refs
-            return
-        listed = self.listings.collections()
-        sieve.take_account(listed)
-        sieve.all_collections = listed.fetched is not None
-        for each in listed.items:
-            if _may_hold_images(each) and sieve.passes(each):
-                yield each
-
     def _records(
-        self, refs: Iterable[CollectionRef], sieve: _Sieve
-    ) -> Iterator[Collection]:
-        with self.pool.map(self.listings.collection, refs) as outcomes:
+        self, refs: Sequence[CollectionRef], sieve: _Sieve
+    ) -> Generator[Collection]:
+        ask = self.listings.collection
+        asking = self._outcomes(ask, refs, len(refs), "collection", sieve)
+        with closing(asking) as outcomes:
             for ref, outcome in outcomes:
                 if isinstance(outcome, NeuroVaultError):
                     number = _number(ref)
@@ -195,6 +147,94 @@ class Finder:
                 else:
                     sieve.report.succeeded()
                     yield outcome
+
+    def _outcomes(
+        self,
+        function: Callable[[A], B],
+        items: Iterable[A],
+        number: int,
+        what: str,
+        sieve: _Sieve,
+    ) -> Generator[tuple[A, B | NeuroVaultError]]:
+        """Ask until too much failed in a row, and count what was not asked for."""
+        done = 0
+        if what not in sieve.unasked:
+            with self.pool.map(function, items) as outcomes:
+                for pair in outcomes:
+                    yield pair
+                    done += 1
+                    if sieve.report.exhausted:
+                        break
+                else:
+                    return
+        # NOTE: the images found so far need their collections: counting begins anew.
+        sieve.report.in_a_row = 0
+        sieve.unasked[what] += number - done
+
+    def _by_collection(
+        self, number: int, items: Iterable[Collection | CollectionRef], sieve: _Sieve
+    ) -> Generator[Batch]:
+        # NOTE: where workers are left over, the pages of one list share them.
+        at_once = min(PAGES_AT_ONCE, max(1, self.pool.workers // max(1, number)))
+        look = partial(self._look, sieve.query, at_once)
+        asking = self._outcomes(look, items, number, "collection", sieve)
+        watch = _Watch(self.pool, number)
+        with closing(watch), closing(asking) as outcomes:
+            for item, outcome in outcomes:
+                watch.note(outcome)
+                batch = self._looked_at(item, outcome, sieve)
+                if batch is not None:
+                    yield batch
+
+    def _looked_at(
+        self, item: Collection | CollectionRef, outcome: Job, sieve: _Sieve
+    ) -> Batch | None:
+        if isinstance(outcome, NeuroVaultError):
+            number = _number(item)
+            sieve.failed(outcome, self._place(number), collection_id=number)
+            return None
+        collection, listed = outcome
+        if not sieve.passes(collection):
+            return None
+        if isinstance(listed, NeuroVaultError):
+            place = f"{self._place(collection.id)}images/"
+            sieve.failed(listed, place, collection_id=collection.id)
+            return None
+        sieve.take_account(listed)
+        sieve.unlisted_collections += listed.fetched is None
+        return collection, listed.items
+
+    def _look(
+        self, query: Query, at_once: int, item: Collection | CollectionRef
+    ) -> tuple[Collection, Listed[Image] | NeuroVaultError]:
+        """Give a collection and its images, in a thread."""
+        ask = self.listings.collection
+        collection = item if isinstance(item, Collection) else ask(item)
+        if not query.collection_filter.matches(collection.metadata):
+            return collection, Listed((), None)
+        try:
+            return collection, self.listings.images(collection, at_once)
+        except NeuroVaultError as error:
+            return collection, error
+
+    def _to_look_through(
+        self, query: Query, sieve: _Sieve
+    ) -> tuple[int, Iterable[Collection | CollectionRef]]:
+        """Give the collections to look through, and tell how many they are."""
+        refs = query.collections_to_visit()
+        if refs is not None:
+            return len(refs), refs
+        try:
+            listed = self.listings.collections(min(PAGES_AT_ONCE, self.pool.workers))
+        except NeuroVaultError as error:
+            sieve.failed(error, f"{self.listings.client.url}/api/collections/")
+            return 0, ()
+        sieve.take_account(listed)
+        sieve.all_collections = listed.fetched is not None
+        some = [each for each in listed.items if _may_hold_images(each)]
+        matches = query.collection_filter.matches
+        number = sum(matches(each.metadata) for each in some)
+        return number, (each for each in some if sieve.passes(each))
 
     def _place(self, number: int | None) -> str:
         return f"{self.listings.client.url}/api/collections/{number or '(private)'}/"
@@ -219,13 +259,14 @@ class _Sieve:
     report: Report
     images: dict[int, Image] = field(default_factory=dict)
     collections: dict[int, Collection] = field(default_factory=dict)
-    collection_tally: _Tally = field(default_factory=lambda: _Tally())
-    image_tally: _Tally = field(default_factory=lambda: _Tally())
+    collection_tally: Tally = field(default_factory=Tally)
+    image_tally: Tally = field(default_factory=Tally)
     refused: int = 0
     fetched: list[float] = field(default_factory=list)
     all_collections: bool = True
     unlisted_collections: int = 0
     seen: set[int] = field(default_factory=set)
+    unasked: Counter[str] = field(default_factory=Counter)
 
     @property
     def full(self) -> bool:
@@ -246,6 +287,8 @@ class _Sieve:
             error = kind(failure.reason)
             error.attempts = failure.attempts
             self.report.failed(failure, error)
+        if listed.items:
+            self.report.succeeded()
 
     def failed(
         self,
@@ -257,6 +300,21 @@ class _Sieve:
     ) -> None:
         failure = Failure(image_id, collection_id, url, str(error), error.attempts)
         self.report.failed(failure, error)
+
+    def note_unasked(self, url: str) -> None:
+        """Report what was not looked at, since too much had failed."""
+        things = [
+            f"{number:,} {what}{'' if number == 1 else 's'}"
+            for what, number in self.unasked.items()
+            if number
+        ]
+        if things:
+            reason = (
+                f"{' and '.join(things)} were not looked at any more, since "
+                f"{MAX_FAILURES_IN_A_ROW} requests in a row had failed; try again "
+                "later."
+            )
+            self.report.failures.append(Failure(None, None, url, reason, 0))
 
     def passes(self, collection: Collection) -> bool:
         if collection.id in self.seen:
@@ -279,7 +337,7 @@ class _Sieve:
             # NOTE: a record may name another collection than the one that lists it.
             self.collections[image.collection_id] = collection
 
-    def _ask(self, images: Iterable[Image], predicate: Predicate) -> Iterator[Image]:
+    def _ask(self, images: Iterable[Image], predicate: Predicate) -> Generator[Image]:
         for image in images:
             try:
                 wanted = predicate(image.metadata)
@@ -292,30 +350,6 @@ class _Sieve:
                 yield image
             else:
                 self.refused += 1
-
-    def warn_of_unknown_fields(self) -> None:
-        images, collections = set(IMAGE_KINDS), set(COLLECTION_KINDS)
-        query = self.query
-        for where, tally, terms, own, other in (
-            ("image_terms", self.image_tally, query.image_filter, images, collections),
-            (
-                "collection_terms",
-                self.collection_tally,
-                query.collection_filter,
-                collections,
-                images,
-            ),
-        ):
-            if not tally.looked_at:
-                continue
-            known = own | tally.fields
-            for name, suggestion in unknown_fields(terms, known, ()).items():
-                hint = f"; did you mean {suggestion!r}?" if suggestion else "."
-                if name in other:
-                    kind, place = _HOMES[where]
-                    hint = f"; it is a field of {kind}: use {place}."
-                msg = f"{where}: no record has a field {name!r}{hint}"
-                warnings.warn(msg, NeuroVaultWarning, stacklevel=2)
 
     def found(self, *, truncated: bool) -> Found:
         steps = [*self.collection_tally.steps, *self.image_tally.steps]
@@ -332,25 +366,32 @@ class _Sieve:
 
 
 @dataclass
-class _Tally:
-    """How many records each term of one filter removed so far."""
+class _Watch:
+    """Shows how many lists were looked through, once some had to be asked for."""
 
-    steps: list[Step] = field(default_factory=list)
-    fields: set[str] = field(default_factory=set)
-    looked_at: int = 0
+    pool: Pool
+    number: int
+    began: float = field(default_factory=time.time)
+    done: int = 0
+    asked: int = 0
+    bar: Any = None
 
-    def sift(self, terms: Filter, records: Sequence[Mapping[str, Any]]) -> list[int]:
-        """Count, and give the places of the records that match."""
-        more = explain(terms, records)
-        before = self.steps or [Step(step.term, 0, 0) for step in more]
-        self.steps = [
-            Step(old.term, old.removed + new.removed, old.alone + new.alone)
-            for old, new in zip(before, more, strict=True)
-        ]
-        self.looked_at += len(records)
-        for record in records:
-            self.fields.update(record)
-        return [place for place, record in enumerate(records) if terms.matches(record)]
+    def note(self, outcome: Job) -> None:
+        listed = outcome if isinstance(outcome, NeuroVaultError) else outcome[1]
+        if isinstance(listed, NeuroVaultError):
+            self.asked += listed.attempts > 0
+        else:
+            self.asked += (listed.fetched or 0.0) >= self.began
+        self.done += 1
+        if self.bar is not None:
+            self.bar.update()
+        elif self.asked > _HANDFUL:
+            self.bar = self.pool.bar(self.number, "collection")
+            self.bar.update(self.done)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
 
 
 def _may_hold_images(collection: Collection) -> bool:

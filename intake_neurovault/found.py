@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
+from typing import Any, Literal
 
-from intake_neurovault.errors import Failure
-from intake_neurovault.filters import Step
+from intake_neurovault.errors import Failure, NeuroVaultWarning
+from intake_neurovault.filters import Filter, Step, explain, unknown_fields
 from intake_neurovault.records import Collection, Image
+from intake_neurovault.schema import COLLECTION_KINDS, IMAGE_KINDS
+
+_HOMES = {
+    "image_terms": ("collections", "collection_terms"),
+    "collection_terms": ("images", "image_terms"),
+}
+_KINDS = {"image_terms": set(IMAGE_KINDS), "collection_terms": set(COLLECTION_KINDS)}
 
 
 @dataclass
@@ -90,3 +99,80 @@ class Found:
             "No image matched, and there was nothing to filter: check image_ids and "
             "collection_ids, and with mode='offline' whether the store was filled."
         )
+
+
+@dataclass
+class Tally:
+    """How many records each term of one filter removed so far.
+
+    Examples
+    --------
+    >>> from intake_neurovault.filters import parse_filter
+    >>> tally = Tally()
+    >>> terms = parse_filter({"name": "a"}, kinds={}, where="image_terms")
+    >>> tally.sift(terms, [{"name": "a"}, {"name": "b"}])
+    [0]
+    >>> tally.steps[0].removed, tally.looked_at
+    (1, 2)
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    """One for each term."""
+    fields: set[str] = field(default_factory=set)
+    """The names of all fields of the records."""
+    looked_at: int = 0
+    """How many records."""
+
+    def sift(self, terms: Filter, records: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Count, and give the places of the records that match.
+
+        Parameters
+        ----------
+        terms : Filter
+            The filter, the same each time.
+        records : sequence of mapping
+            Cleaned metadata.
+
+        Returns
+        -------
+        list of int
+            Where in `records` those are that match.
+        """
+        more = explain(terms, records)
+        before = self.steps or [Step(step.term, 0, 0) for step in more]
+        self.steps = [
+            Step(old.term, old.removed + new.removed, old.alone + new.alone)
+            for old, new in zip(before, more, strict=True)
+        ]
+        self.looked_at += len(records)
+        for record in records:
+            self.fields.update(record)
+        return [place for place, record in enumerate(records) if terms.matches(record)]
+
+    def warn_of_unknown_fields(
+        self, where: Literal["image_terms", "collection_terms"], terms: Filter
+    ) -> None:
+        """Warn of the fields of a filter that no record has.
+
+        Parameters
+        ----------
+        where : {"image_terms", "collection_terms"}
+            The argument with the filter.
+        terms : Filter
+            The filter.
+
+        Warns
+        -----
+        NeuroVaultWarning
+            Once for each of those fields; with none if no record was looked at.
+        """
+        if not self.looked_at:
+            return
+        kind, place = _HOMES[where]
+        known = _KINDS[where] | self.fields
+        for name, suggestion in unknown_fields(terms, known, ()).items():
+            hint = f"; did you mean {suggestion!r}?" if suggestion else "."
+            if name in _KINDS[place]:
+                hint = f"; it is a field of {kind}: use {place}."
+            msg = f"{where}: no record has a field {name!r}{hint}"
+            warnings.warn(msg, NeuroVaultWarning, stacklevel=2)

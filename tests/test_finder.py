@@ -22,12 +22,15 @@ from asking import (
     many_collections,
     mirror_of,
 )
+from trees import gzipped
 
+import intake_neurovault
 from intake_neurovault.errors import (
     CorruptFileError,
     NeuroVaultWarning,
     OfflineError,
     ServerError,
+    UnreachableError,
 )
 from intake_neurovault.finder import Finder
 from intake_neurovault.pool import MAX_FAILURES_IN_A_ROW, Pool
@@ -257,25 +260,182 @@ def test_failures_here_and_there_end_no_run(data_dir: Path) -> None:
     assert [each.id for each in found.failures] == named[1::2]
 
 
-def test_failures_in_a_row_end_a_run(data_dir: Path) -> None:
+def test_failures_in_a_row_end_a_run_and_cost_nothing_that_was_found(
+    data_dir: Path,
+) -> None:
     archive = many_collections(1, images=2 * MAX_FAILURES_IN_A_ROW)
+    named = archive.image_ids(1)
     with NeuroVaultServer(archive) as server:
+        server.faults.append(Fault(match=r"/api/images/1[01]", after=10, kind="html"))
+        with pytest.warns(NeuroVaultWarning, match="things could not be listed"):
+            found = find(server, data_dir, errors="warn", workers=1, image_ids=named)
+        assert len(set(asked(server, "/api/images/"))) <= MAX_FAILURES_IN_A_ROW + 12
+    assert ids(found.images) == named[:10]
+    assert not found.truncated
+    assert len(found.failures) == MAX_FAILURES_IN_A_ROW + 1
+    last = found.failures[-1]
+    assert last.reason == (
+        "90 images were not looked at any more, since 100 requests in a row had "
+        "failed; try again later."
+    )
+    assert (last.id, last.collection_id, last.attempts) == (None, None, 0)
+
+
+def test_images_on_disk_are_found_though_the_server_is_given_up(
+    data_dir: Path,
+) -> None:
+    archive = many_collections(1, images=2 * MAX_FAILURES_IN_A_ROW)
+    named = archive.image_ids(1)
+    archive.add_image(1, gzipped(), id=9999)
+    with NeuroVaultServer(archive) as server:
+        fill(server, data_dir, 9999)
         server.faults.append(Fault(match="/api/images/", kind="html"))
-        with pytest.raises(ServerError, match=r"Image 1099\b"):
-            find(server, data_dir, errors="skip", image_ids=archive.image_ids(1))
-        assert len(set(asked(server))) <= MAX_FAILURES_IN_A_ROW + 4
+        found = find(
+            server,
+            data_dir,
+            errors="skip",
+            image_ids=[*named, 9999],
+            max_images=5,
+            image_terms={},
+        )
+    assert ids(found.images) == [9999]
+    assert found.failures[-1].reason.startswith("100 images were not looked at")
 
 
-def test_a_server_that_lists_no_image_is_given_up(data_dir: Path) -> None:
-    with NeuroVaultServer(many_collections(60)) as server:
+@pytest.mark.parametrize("errors", ["warn", "skip"])
+@pytest.mark.filterwarnings("ignore:[0-9,]+ things:UserWarning")
+def test_a_server_that_lists_no_image_is_given_up(data_dir: Path, errors: Any) -> None:
+    count = MAX_FAILURES_IN_A_ROW + 60
+    with NeuroVaultServer(many_collections(count)) as server:
         listings = listings_of(server, data_dir)
         listings.collections()
-        server.faults.append(Fault(match="/images/", kind="500"))
+        for number in (1, 2):
+            listings.images(listings.collection(number))
+        server.faults.append(Fault(match="/images/", kind="html"))
         client = replace(listings.client, retries=0)
-        finder = Finder(replace(listings, client=client), Pool(4, "skip"))
-        with pytest.raises(ServerError, match="answered 500"):
-            finder.find(Query.parse(**ANY))
-        assert len(set(asked(server, "/images/$"))) < 30
+        finder = Finder(replace(listings, client=client), Pool(4, errors))
+        found = finder.find(Query.parse(**ANY))
+        assert len(set(asked(server, "/images/$"))) <= MAX_FAILURES_IN_A_ROW + 2 + 5
+    assert ids(found.images) == [1000, 1001, 2000, 2001]
+    assert len(found.failures) == MAX_FAILURES_IN_A_ROW + 1
+    assert found.failures[-1].reason.startswith("58 collections were not looked at")
+
+
+def test_a_server_that_breaks_on_every_list_costs_little(data_dir: Path) -> None:
+    with NeuroVaultServer(many_collections(3)) as server:
+        listings = listings_of(server, data_dir)
+        listings.collections()
+        server.clear_requests()
+        server.faults.append(Fault(match="/images/", kind="500"))
+        finder = Finder(listings, Pool(4, "skip"))
+        found = finder.find(Query.parse(**ANY))
+        assert len(server.requests) <= 3 * 21
+    assert failed(found) == [(None, 1), (None, 2), (None, 3)]
+
+
+@pytest.mark.parametrize(
+    "query", [{}, ANY, {"image_ids": [1000]}, {"collection_ids": [1]}]
+)
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_dead_server_is_a_failure_and_no_error(
+    data_dir: Path, query: dict[str, Any], workers: int
+) -> None:
+    with NeuroVaultServer(many_collections(1)) as server:
+        pass
+    with pytest.warns(NeuroVaultWarning, match=r"1 thing .*cannot be reached"):
+        found = find(server, data_dir, errors="warn", workers=workers, **query)
+    assert found.images == ()
+    assert len(found.failures) == 1
+    with pytest.raises(UnreachableError, match="cannot be reached"):
+        find(server, data_dir, **query)
+
+
+@pytest.mark.parametrize("query", [{}, {"image_ids": [1000]}, {"collection_ids": [1]}])
+def test_a_search_of_a_dead_server_is_empty(
+    data_dir: Path, query: dict[str, Any]
+) -> None:
+    with NeuroVaultServer(many_collections(1)) as server:
+        pass
+    where = {"url": server.url, "data_dir": data_dir, "retries": 0}
+    result = intake_neurovault.search(**where, **query, errors="warn")
+    with pytest.warns(NeuroVaultWarning, match=r"1 thing .*cannot be reached"):
+        assert len(result) == 0
+    assert len(result.failures) == 1
+    assert result.df.empty
+
+
+# ---- several pages at a time ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("workers", "collections", "most"),
+    [(1, 1, 1), (3, 1, 3), (8, 1, 4), (8, 2, 8), (8, 3, 6), (4, 3, 4), (2, 3, 2)],
+)
+def test_no_more_pages_at_a_time_than_workers(
+    data_dir: Path, workers: int, collections: int, most: int
+) -> None:
+    archive = many_collections(collections, images=1000)
+    with BusyServer(archive, "", 0.05) as server:
+        named = range(1, collections + 1)
+        found = find(
+            server, data_dir, workers=workers, collection_ids=named, image_terms={}
+        )
+        assert len(asked(server)) == 6 * collections
+    assert len(found.images) == 1000 * collections
+    assert 1 <= server.most <= most
+    assert (server.most > 1) is (workers > 1)
+
+
+def test_one_long_list_among_many_is_read_several_pages_at_a_time(
+    data_dir: Path,
+) -> None:
+    archive = many_collections(20, images=1)
+    for number in range(1000):
+        archive.add_image(7, b"", id=50_000 + number)
+    with BusyServer(archive, "/images/$", 0.1) as server:
+        terms = {"name": "collection 7"}
+        found = find(server, data_dir, **{**ANY, "collection_terms": terms})
+    assert len(found.images) == 1001
+    assert 1 < server.most <= 4
+
+
+@pytest.mark.parametrize(("workers", "most"), [(1, 1), (2, 2), (8, 4)])
+def test_the_list_of_collections_is_read_several_pages_at_a_time(
+    data_dir: Path, workers: int, most: int
+) -> None:
+    archive = many_collections(1200, images=0)
+    archive.add_image(7, b"", id=7000)
+    with BusyServer(archive, "", 0.1) as server:
+        found = find(server, data_dir, workers=workers, **ANY)
+        assert len(asked(server)) == 7
+    assert ids(found.images) == [7000]
+    assert server.most <= most
+    assert (server.most > 1) is (most > 1)
+
+
+# ---- progress -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("collections", "progress", "shown"),
+    [(3, True, False), (9, True, True), (9, None, False)],
+)
+def test_a_bar_is_shown_while_many_lists_are_asked_for(
+    data_dir: Path,
+    capsys: pytest.CaptureFixture[str],
+    collections: int,
+    progress: bool | None,
+    shown: bool,
+) -> None:
+    with NeuroVaultServer(many_collections(collections)) as server:
+        for _ in range(2):
+            finder = Finder(listings_of(server, data_dir), Pool(2, progress=progress))
+            assert len(finder.find(Query.parse(**ANY)).images) == 2 * collections
+            text = capsys.readouterr().err
+            assert ("9/9" in text) is shown
+            assert ("collection" in text) is shown
+            # What was listed is not asked for again, and nothing is shown.
+            shown = False
 
 
 # ---- offline --------------------------------------------------------------------
@@ -341,6 +501,32 @@ def test_damaged_records_on_disk_end_no_search(
         find(server, data_dir, "offline", image_ids=[10410, 10426])
     some = find(server, data_dir, "offline", "skip", image_ids=[10410, 10426])
     assert ids(some.images) == [10410]
+
+
+@pytest.mark.filterwarnings("ignore:Offline, only:UserWarning")
+def test_the_terms_that_hold_by_default_keep_a_collection_whose_record_is_lost(
+    server: NeuroVaultServer, data_dir: Path
+) -> None:
+    paths = fill(server, data_dir, 10426, 10410, 32015)
+    usual = ids(find(server, data_dir, "offline").images)
+    assert usual
+    for path in paths.values():
+        path.with_name("collection_metadata.json").unlink(missing_ok=True)
+    with pytest.warns(NeuroVaultWarning, match="2 things could not be listed"):
+        found = find(server, data_dir, "offline", "warn")
+    assert ids(found.images) == usual
+
+
+def test_offline_an_image_that_was_only_listed_is_found_by_its_id(
+    server: NeuroVaultServer, data_dir: Path
+) -> None:
+    fill(server, data_dir, 10426)
+    online = find(server, data_dir, collection_ids=[1952])
+    server.clear_requests()
+    found = find(server, data_dir, "offline", image_ids=[32016, 10426])
+    assert ids(found.images) == [32016, 10426]
+    assert found.images[0] == online.images[1]
+    assert asked(server) == []
 
 
 def test_a_damaged_record_online_is_asked_for(
