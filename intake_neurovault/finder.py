@@ -20,7 +20,7 @@ from intake_neurovault.errors import (
     ServerError,
 )
 from intake_neurovault.filters import Step
-from intake_neurovault.found import Found, Tally
+from intake_neurovault.found import Found, Tally, Watch
 from intake_neurovault.listings import Listed, Listings
 from intake_neurovault.paging import PAGES_AT_ONCE
 from intake_neurovault.pool import MAX_FAILURES_IN_A_ROW, Pool, Report
@@ -34,8 +34,6 @@ B = TypeVar("B")
 Predicate = Callable[[Mapping[str, Any]], bool]
 Batch = tuple[Collection, tuple[Image, ...]]
 Job = tuple[Collection, Listed[Image] | NeuroVaultError] | NeuroVaultError
-
-_HANDFUL = 5  # lists that are asked for before there is a progress bar
 
 
 @dataclass(frozen=True)
@@ -163,7 +161,7 @@ class Finder:
                 for pair in outcomes:
                     yield pair
                     done += 1
-                    if sieve.report.exhausted:
+                    if sieve.report.in_a_row >= MAX_FAILURES_IN_A_ROW:
                         break
                 else:
                     return
@@ -178,10 +176,10 @@ class Finder:
         at_once = min(PAGES_AT_ONCE, max(1, self.pool.workers // max(1, number)))
         look = partial(self._look, sieve.query, at_once)
         asking = self._outcomes(look, items, number, "collection", sieve)
-        watch = _Watch(self.pool, number)
+        watch, began = Watch(self.pool, number), time.time()
         with closing(watch), closing(asking) as outcomes:
             for item, outcome in outcomes:
-                watch.note(outcome)
+                watch.note(asked=_was_asked(outcome, began))
                 batch = self._looked_at(item, outcome, sieve)
                 if batch is not None:
                     yield batch
@@ -365,33 +363,11 @@ class _Sieve:
         )
 
 
-@dataclass
-class _Watch:
-    """Shows how many lists were looked through, once some had to be asked for."""
-
-    pool: Pool
-    number: int
-    began: float = field(default_factory=time.time)
-    done: int = 0
-    asked: int = 0
-    bar: Any = None
-
-    def note(self, outcome: Job) -> None:
-        listed = outcome if isinstance(outcome, NeuroVaultError) else outcome[1]
-        if isinstance(listed, NeuroVaultError):
-            self.asked += listed.attempts > 0
-        else:
-            self.asked += (listed.fetched or 0.0) >= self.began
-        self.done += 1
-        if self.bar is not None:
-            self.bar.update()
-        elif self.asked > _HANDFUL:
-            self.bar = self.pool.bar(self.number, "collection")
-            self.bar.update(self.done)
-
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
+def _was_asked(outcome: Job, began: float) -> bool:
+    listed = outcome if isinstance(outcome, NeuroVaultError) else outcome[1]
+    if isinstance(listed, NeuroVaultError):
+        return listed.attempts > 0
+    return (listed.fetched or 0.0) >= began
 
 
 def _may_hold_images(collection: Collection) -> bool:

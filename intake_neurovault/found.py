@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
@@ -11,6 +12,7 @@ from typing import Any, Literal
 
 from intake_neurovault.errors import Failure, NeuroVaultWarning
 from intake_neurovault.filters import Filter, Step, explain, unknown_fields
+from intake_neurovault.pool import Pool
 from intake_neurovault.records import Collection, Image
 from intake_neurovault.schema import COLLECTION_KINDS, IMAGE_KINDS
 
@@ -18,6 +20,7 @@ _HOMES = {
     "image_terms": ("collections", "collection_terms"),
     "collection_terms": ("images", "image_terms"),
 }
+_HANDFUL = 5  # lists that are asked for before there is a progress bar
 _KINDS = {"image_terms": set(IMAGE_KINDS), "collection_terms": set(COLLECTION_KINDS)}
 
 
@@ -176,3 +179,51 @@ class Tally:
                 hint = f"; it is a field of {kind}: use {place}."
             msg = f"{where}: no record has a field {name!r}{hint}"
             warnings.warn(msg, NeuroVaultWarning, stacklevel=2)
+
+
+@dataclass
+class Watch:
+    """Shows how many lists were looked through, once some had to be asked for.
+
+    Examples
+    --------
+    >>> watch = Watch(Pool(progress=False), number=20)
+    >>> watch.note(asked=True)
+    >>> watch.done, watch.asked
+    (1, 1)
+    """
+
+    pool: Pool
+    """Makes the progress bar."""
+    number: int
+    """How many lists there are."""
+    done: int = 0
+    """How many were looked through."""
+    asked: int = 0
+    """For how many of these the server was asked."""
+    bar: Any = None
+    """The bar, once there is one."""
+    stack: ExitStack = field(default_factory=ExitStack)
+    """What ends the bar."""
+
+    def note(self, *, asked: bool) -> None:
+        """Count one list.
+
+        Parameters
+        ----------
+        asked : bool
+            Whether the server was asked for it.
+        """
+        self.done += 1
+        self.asked += asked
+        if self.bar is not None:
+            self.bar.update(1)
+        elif self.asked > _HANDFUL:
+            self.bar = self.stack.enter_context(
+                self.pool.bar(self.number, "collection")
+            )
+            self.bar.update(self.done)
+
+    def close(self) -> None:
+        """End the bar."""
+        self.stack.close()

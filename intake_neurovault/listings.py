@@ -394,8 +394,7 @@ class Listings:
         read: Callable[[_Raw], R],
         collection_id: int | None,
     ) -> Listed[R]:
-        url = self.client.url
-        items, unreadable = readable(stored.records, read, url, collection_id)
+        items, bad = readable(stored.records, read, self.client.url, collection_id)
         items.sort(key=lambda item: item.id)
-        failures = (*stored.failures, *unreadable)
+        failures = (*stored.failures, *bad)
         return Listed(tuple(items), stored.fetched or None, failures)
