@@ -5,24 +5,30 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 
-from intake_neurovault.diagnosis import about_collection, about_image, name_of
+from intake_neurovault import diagnosis
 from intake_neurovault.endpoint import (
     parse_hosts,
     parse_retries,
     parse_server,
     parse_timeout,
 )
-from intake_neurovault.errors import AnswerError, PrivateError
+from intake_neurovault.errors import PrivateError
 from intake_neurovault.pages import Page
 from intake_neurovault.paging import Listing, collect
 from intake_neurovault.records import CollectionRef, ImageFile, Token
-from intake_neurovault.resource import Resource, host_of, without_token
+from intake_neurovault.resource import Resource, without_token
 from intake_neurovault.retry import Policy, Trouble
-from intake_neurovault.transfer import Progress, Receipt, fetch_file, label_of
+from intake_neurovault.transfer import (
+    Progress,
+    Receipt,
+    address_of,
+    fetch_file,
+    resource_of,
+)
 from intake_neurovault.transport import get_json, is_unmodified, read_json
 
 __all__ = ["NEUROVAULT", "Client", "Listing", "Receipt"]
@@ -145,7 +151,9 @@ class Client:
         MissingError, PrivateError, ServerError
             If it cannot be had; an id that is an image's is told as such.
         """
-        resource = self._resource(f"/api/collections/{_key(ref)}/", name_of(ref))
+        resource = self._resource(
+            f"/api/collections/{_key(ref)}/", diagnosis.name_of(ref)
+        )
         number = None if isinstance(ref, Token) else ref
         outcome = self._record(resource, number)
         return self._given(outcome, ref)
@@ -171,7 +179,7 @@ class Client:
         MissingError, PrivateError, ServerError
             If nothing could be had; an id that is an image's is told as such.
         """
-        what = f"{name_of(ref)}, list of images"
+        what = f"{diagnosis.name_of(ref)}, list of images"
         resource = self._resource(f"/api/collections/{_key(ref)}/images/", what)
         number = None if isinstance(ref, Token) else ref
         outcome = self._listing(resource, _IMAGE_PAGES, number, at_once)
@@ -201,7 +209,7 @@ class Client:
         resource = self._resource(f"{path}{_image_key(image_id, token)}/", what)
         outcome = self._record(resource, image_id)
         if isinstance(outcome, Trouble):
-            raise about_image(
+            raise diagnosis.about_image(
                 outcome,
                 self.url,
                 image_id,
@@ -239,9 +247,9 @@ class Client:
         StoreError
             If it cannot be written.
         """
-        resource = self._file(file)
+        where, how = self._file(file), self._policy
         return _delivered(
-            fetch_file(resource, self._policy, file, target=target, progress=progress)
+            fetch_file(where, how, file, target=target, progress=progress)
         )
 
     def is_unmodified(self, file: ImageFile, since: str) -> bool:
@@ -283,7 +291,7 @@ class Client:
 
         Raises
         ------
-        MissingError, PrivateError, ServerError
+        ServerError
             If there is none.
         """
         shown = without_token(url)
@@ -318,13 +326,7 @@ class Client:
         >>> Client("https://neurovault.org").file_url(file)
         'https://neurovault.org/media/images/1/t.nii.gz'
         """
-        if file.host is not None:
-            return f"{file.host}{file.path}"
-        path = file.path
-        if file.token is not None and not shown:
-            number = f"/{file.collection_id}/"
-            path = path.replace(number, f"/{file.token.reveal()}/", 1)
-        return f"{self.url}{path}"
+        return address_of(self.url, file, shown=shown)
 
     @property
     def _policy(self) -> Policy:
@@ -335,40 +337,17 @@ class Client:
         return Resource(url, without_token(url), what, self.trusted_hosts)
 
     def _file(self, file: ImageFile) -> Resource:
-        trusted = {host_of(host) for host in self.trusted_hosts}
-        if file.host is not None and host_of(file.host) not in trusted:
-            host = urlsplit(file.host).netloc
-            msg = (
-                f"{label_of(file)}: its file is on another host, {host}; if you trust "
-                f"that, pass trusted_hosts=({host!r},)."
-            )
-            raise AnswerError(msg)
-        shown = self.file_url(file, shown=True)
-        # NOTE: no variable of a function that raises holds a token, since notebooks
-        # and reporters of errors show variables.
-        return Resource(self.file_url(file), shown, label_of(file), self.trusted_hosts)
+        return resource_of(self.url, file, self.trusted_hosts)
 
     def _record(
         self, resource: Resource, number: int | None
     ) -> dict[str, Any] | Trouble:
-        def read(answer: object) -> dict[str, Any] | Trouble:
-            found = answer.get("id") if isinstance(answer, dict) else None
-            if type(found) is int and number in (None, found):
-                return cast("dict[str, Any]", answer)
-            msg = (
-                f"{resource.what}: {resource.shown} answered JSON that is not its "
-                "record; check url=."
-            )
-            return Trouble(AnswerError(msg))
-
-        return read_json(resource, self._policy, read)
+        return read_json(
+            resource, self._policy, partial(diagnosis.record_of, resource, number)
+        )
 
     def _listing(
-        self,
-        resource: Resource,
-        sizes: Sequence[int],
-        number: int | None,
-        at_once: int,
+        self, resource: Resource, sizes: Sequence[int], number: int | None, at_once: int
     ) -> Listing | Trouble:
         def ask(offset: int, limit: int, policy: Policy) -> Page | Trouble:
             query = f"?limit={limit}&offset={offset}"
@@ -389,7 +368,7 @@ class Client:
         if not isinstance(outcome, Trouble):
             return outcome
         path = f"/api/images/{ref}/"
-        raise about_collection(
+        raise diagnosis.about_collection(
             outcome, self.url, ref, is_image=lambda: self._exists(path)
         )
 

@@ -1,11 +1,18 @@
-"""What it means that NeuroVault does not give a record: which error, which words."""
+"""Whether NeuroVault gave a record, and if not, what that means and how to say it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
-from intake_neurovault.errors import MissingError, NeuroVaultError, PrivateError
+from intake_neurovault.errors import (
+    AnswerError,
+    MissingError,
+    NeuroVaultError,
+    PrivateError,
+)
 from intake_neurovault.records import CollectionRef, Token
+from intake_neurovault.resource import Resource
 from intake_neurovault.retry import Trouble
 
 
@@ -141,3 +148,38 @@ def about_collection(
 def _counted(error: NeuroVaultError, trouble: Trouble) -> NeuroVaultError:
     error.attempts = trouble.error.attempts
     return error
+
+
+def record_of(
+    resource: Resource, number: int | None, answer: object
+) -> dict[str, Any] | Trouble:
+    """Make sure that an answer is the record that was asked for.
+
+    Parameters
+    ----------
+    resource : Resource
+        What was asked.
+    number : int or None
+        The id; None if it is not known, as that behind a token.
+    answer : object
+        What the JSON says.
+
+    Returns
+    -------
+    dict or Trouble
+        The record, or that this is none.
+
+    Examples
+    --------
+    >>> asked = Resource("http://a.org/3/", "http://a.org/3/", "Image 3")
+    >>> record_of(asked, 3, {"id": 3})
+    {'id': 3}
+    """
+    found = answer.get("id") if isinstance(answer, dict) else None
+    if type(found) is int and number in (None, found):
+        return cast("dict[str, Any]", answer)
+    msg = (
+        f"{resource.what}: {resource.shown} answered JSON that is not its record; "
+        "check url=."
+    )
+    return Trouble(AnswerError(msg))

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from intake_neurovault import halt
 from intake_neurovault.errors import (
+    AnswerError,
     CorruptFileError,
     MissingError,
     NeuroVaultError,
@@ -22,7 +23,7 @@ from intake_neurovault.errors import (
 )
 from intake_neurovault.integrity import MAX_BYTES, check_file, compress_file
 from intake_neurovault.records import ImageFile
-from intake_neurovault.resource import Resource
+from intake_neurovault.resource import Resource, host_of
 from intake_neurovault.retry import Policy, Trouble, persist
 from intake_neurovault.transport import Body, receive
 
@@ -77,6 +78,85 @@ def label_of(file: ImageFile) -> str:
     'Image 3 (collection 1)'
     """
     return f"Image {file.image_id} (collection {file.collection_id})"
+
+
+def address_of(server: str, file: ImageFile, *, shown: bool) -> str:
+    """Give the address of a file.
+
+    Parameters
+    ----------
+    server : str
+        The configured server.
+    file : ImageFile
+        The file.
+    shown : bool
+        Whether it is to be shown: then a private collection's number stands where
+        its token belongs.
+
+    Returns
+    -------
+    str
+        The address; without `shown` it is a secret if there is a token.
+
+    Examples
+    --------
+    >>> file = ImageFile(3, 1, "/media/images/1/t.nii.gz", None, None)
+    >>> address_of("https://neurovault.org", file, shown=True)
+    'https://neurovault.org/media/images/1/t.nii.gz'
+    """
+    if file.host is not None:
+        return f"{file.host}{file.path}"
+    path = file.path
+    if file.token is not None and not shown:
+        number = f"/{file.collection_id}/"
+        path = path.replace(number, f"/{file.token.reveal()}/", 1)
+    return f"{server}{path}"
+
+
+def resource_of(
+    server: str, file: ImageFile, trusted_hosts: tuple[str, ...]
+) -> Resource:
+    """Tell where a file is, if it may be had from there.
+
+    Parameters
+    ----------
+    server : str
+        The configured server.
+    file : ImageFile
+        The file.
+    trusted_hosts : tuple of str
+        Hosts besides the server's own from which files are accepted.
+
+    Returns
+    -------
+    Resource
+        What to ask for.
+
+    Raises
+    ------
+    AnswerError
+        If it is on another host.
+
+    Examples
+    --------
+    >>> file = ImageFile(3, 1, "/t.nii.gz", None, None, host="https://other.org")
+    >>> resource_of("https://neurovault.org", file, ("other.org",)).shown
+    'https://other.org/t.nii.gz'
+    """
+    trusted = {host_of(host) for host in trusted_hosts}
+    if file.host is not None and host_of(file.host) not in trusted:
+        host = urlsplit(file.host).netloc
+        msg = (
+            f"{label_of(file)}: its file is on another host, {host}; if you trust "
+            f"that, pass trusted_hosts=({host!r},)."
+        )
+        raise AnswerError(msg)
+    shown = address_of(server, file, shown=True)
+    # NOTE: no variable of a function that raises holds a token, since notebooks and
+    # reporters of errors show variables.
+    return Resource(
+        address_of(server, file, shown=False), shown, label_of(file), trusted_hosts
+    )
 
 
 def fetch_file(

@@ -24,7 +24,7 @@ from intake_neurovault.errors import (
     ServerError,
     UnreachableError,
 )
-from intake_neurovault.paging import SMALLEST
+from intake_neurovault.pages import SMALLEST
 from intake_neurovault.retry import Kind
 from intake_neurovault.testing import Archive, Fault
 

@@ -46,8 +46,8 @@ from intake_neurovault.errors import (
     StoreError,
     UnreachableError,
 )
+from intake_neurovault.receipts import Entry
 from intake_neurovault.records import Image
-from intake_neurovault.shelf import as_added
 from intake_neurovault.store import Store
 
 FILE = image_file()
@@ -513,7 +513,7 @@ def test_a_reader_between_receipt_and_image_spoils_no_identity(store):
     place = store.place(FILE)
     with atomic.temporary(place) as part:
         written = writer(gzipped(0))(part)
-        store.remember(FILE, as_added(FILE, written, part.stat()))
+        store.remember(FILE, Entry.of_download(FILE, written, part.stat()))
         assert store.local_path(older.file).read_bytes() == gzipped(1)
         part.replace(place)
     assert store.local_path(FILE).read_bytes() == gzipped(0)
