@@ -9,9 +9,12 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from intake_neurovault.errors import AnswerError
 
-__all__ = ["Address", "locate", "origin", "quoted"]
+__all__ = ["PUBLIC", "Address", "locate", "origin", "quoted"]
 
-_NEUROVAULT = ("neurovault.org", "www.neurovault.org")
+PUBLIC = "neurovault.org"
+"""The public server."""
+
+_NEUROVAULT = (PUBLIC, f"www.{PUBLIC}")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _KEPT = "/:@!$&'()*+,;=~%"
 _QUOTED = re.compile(r"(?:[A-Za-z0-9._/:@!$&'()*+,;=~-]|%[0-9A-Fa-f]{2})*")
@@ -132,7 +135,7 @@ def origin(url: str) -> str:
         netloc = _netloc(urlsplit(url))
     except ValueError:
         return ""
-    return _NEUROVAULT[0] if netloc in _NEUROVAULT else netloc
+    return PUBLIC if netloc in _NEUROVAULT else netloc
 
 
 # NOTE: the images of a collection lie in one folder, so that most calls hit.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from intake_neurovault.address import PUBLIC, origin
 from intake_neurovault.errors import AnswerError, Failure
 from intake_neurovault.ledger import Ledger, Stamp, StoredListing
 from intake_neurovault.records import Collection, Image, ImageFile
@@ -296,6 +297,35 @@ def made_up(ledger: Ledger, url: str, raw: dict[str, Any]) -> dict[str, Any]:
         return known.listing.collection
     # NOTE: the terms that hold by default leave out what says nothing of images.
     return raw | {"number_of_images": len(read_images(ledger.root, raw["id"])) or None}
+
+
+def is_foreign(raw: Mapping[str, Any], server: str) -> bool:
+    """Tell whether a record on disk is that of another server.
+
+    Parameters
+    ----------
+    raw : mapping
+        The record.
+    server : str
+        The server that is asked.
+
+    Returns
+    -------
+    bool
+        False for a record of the public server, which others are copies of, and for
+        one that does not say where it is from.
+
+    Examples
+    --------
+    >>> raw = {"id": 3, "url": "http://localhost:8000/images/3/"}
+    >>> is_foreign(raw, "https://neurovault.org"), is_foreign(raw, "http://lab.org")
+    (True, True)
+    >>> is_foreign({"url": "http://neurovault.org/images/3/"}, "http://lab.org")
+    False
+    """
+    page = raw.get("url")
+    theirs = origin(page) if isinstance(page, str) else ""
+    return theirs not in ("", PUBLIC, origin(server))
 
 
 def digest(token: Token) -> str:

@@ -14,10 +14,12 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from intake_neurovault.client import Client, Listing
+from intake_neurovault.diagnosis import name_of
 from intake_neurovault.errors import AnswerError, Failure, OfflineError, StoreError
 from intake_neurovault.known import (
     Known,
     digest,
+    is_foreign,
     listed_records,
     made_up,
     merged,
@@ -65,8 +67,7 @@ class Listings:
     ttl: float = 86400.0
     """How old a listing may be, in seconds, before it is asked for again."""
     since: float = field(default_factory=time.time, compare=False)
-    """When this view began (Unix time): what ``update`` and ``overwrite`` fetched
-    after it is not fetched once more."""
+    """When this view began (Unix time): what is fetched after it is not once more."""
 
     @classmethod
     def parse(
@@ -106,13 +107,12 @@ class Listings:
         return self.mode == "offline"
 
     def is_young(self, moment: float) -> bool:
-        """Tell whether what was fetched at a moment need not be fetched again.
+        """Tell whether what was fetched at a moment will do.
 
         Parameters
         ----------
         moment : float
-            When (Unix time). What was fetched in the future, by a clock that was
-            wrong, need not wait for that future to be fetched again.
+            When (Unix time); what a wrong clock put into the future is fetched again.
 
         Returns
         -------
@@ -149,7 +149,7 @@ class Listings:
             known = partial(made_up, self.store, self.client.url)
             stored = replace(stored, records=tuple(map(known, stored.records)))
         elif stored is None or not self._young(stored):
-            stored = self._keep(None, None, self.client.collections(at_once))
+            stored = self._keep(None, partial(self.client.collections, at_once))
         return self._listed(stored, Collection.from_json, None)
 
     def collection(self, ref: CollectionRef) -> Collection:
@@ -174,9 +174,8 @@ class Listings:
         if known is not None:
             return known
         if self.offline:
-            what = "a private collection" if isinstance(ref, Token) else f"{ref}"
             msg = (
-                f"Collection {what} is not in the store {self.store.root}; run once "
+                f"{name_of(ref)} is not in the store {self.store.root}; run once "
                 "without mode='offline' to fetch it."
             )
             raise OfflineError(msg)
@@ -209,8 +208,8 @@ class Listings:
         if self.offline:
             stored = with_disk(stored, self.store.images_on_disk(collection.id))
         elif stored is None or not self._young(stored):
-            listing = self.client.images(collection.token or collection.id, at_once)
-            stored = self._keep(collection.id, collection, listing)
+            ref = collection.token or collection.id
+            stored = self._keep(collection, partial(self.client.images, ref, at_once))
         read = partial(self._image, token=collection.token)
         return self._listed(stored, read, collection.id)
 
@@ -229,8 +228,7 @@ class Listings:
         Returns
         -------
         dict of int to (Image, Collection)
-            By id; without those that are not known, and empty in a mode that asks
-            for every record anew.
+            By id, without those that are not known; empty in a mode that asks anew.
         """
         if self.mode not in KEEPING:
             return {}
@@ -241,9 +239,11 @@ class Listings:
             records |= listed_records(self.store, self.client.url, missing)
         found = {}
         for image_id, (raw, about) in records.items():
+            if not self.offline and is_foreign(raw, self.client.url):
+                continue
+            if self.offline:
+                about = made_up(self.store, self.client.url, about)
             try:
-                if self.offline:
-                    about = made_up(self.store, self.client.url, about)
                 found[image_id] = self._image(raw), Collection.from_json(about)
             except AnswerError as error:
                 logger.warning("Passed over: image %d on disk. %s", image_id, error)
@@ -290,10 +290,8 @@ class Listings:
 
         Returns
         -------
-        image : Image
-            The record of its image.
-        collection : Collection
-            The record of its collection.
+        tuple of (Image, Collection)
+            The records of its image and of the collection of that.
 
         Raises
         ------
@@ -323,9 +321,11 @@ class Listings:
         return stored.complete and self.is_young(stored.fetched)
 
     def _keep(
-        self, collection_id: int | None, about: Collection | None, listing: Listing
+        self, about: Collection | None, ask: Callable[[], Listing]
     ) -> StoredListing:
-        token = about.token if about else None
+        # NOTE: of two lists that overlap, the one that began later knows more.
+        began, listing = time.time(), ask()
+        token, collection_id = (about.token, about.id) if about else (None, None)
         base = self.client.url
         read: Callable[[_Raw], Collection | Image] = Collection.from_json
         if about is not None:
@@ -336,7 +336,7 @@ class Listings:
             records=tuple(dict(record.raw) for record in records),
             collection=dict(about.raw) if about else None,
             count=listing.count,
-            fetched=time.time(),
+            fetched=began,
             complete=listing.complete,
             failures=(*listing.failures, *unreadable),
         )

@@ -236,6 +236,19 @@ def test_another_servers_file_of_the_same_number_is_not_taken(
             assert path.read_bytes() == server.file_bytes(32015)
 
 
+def test_another_servers_record_of_the_same_number_is_not_taken(
+    fresh_server: NeuroVaultServer, data_dir: Path
+) -> None:
+    found = find(fresh_server, data_dir, image_ids=[32015])
+    vault_of(fresh_server, data_dir).fetch(found.images)
+    with NeuroVaultServer() as other:
+        other.archive.edit_image(32015, name="another map")
+        found = find(other, data_dir, image_ids=[32015])
+        assert found.images[0].metadata["name"] == "another map"
+    offline = find(other, data_dir, "offline", image_ids=[32015])
+    assert ids(offline.images) == [32015]
+
+
 def test_a_copy_of_a_server_shares_its_files(
     fresh_server: NeuroVaultServer, data_dir: Path
 ) -> None:
