@@ -208,6 +208,33 @@ def ending(end: Callable[[], object]) -> Iterator[None]:
 
 
 @contextmanager
+def finishing() -> Iterator[None]:
+    """Let what is all but done come to its end, though it may be called off.
+
+    Yields
+    ------
+    None
+        To statements that must not wait for anybody.
+
+    Raises
+    ------
+    CalledOffError
+        If the work has been called off before.
+
+    Examples
+    --------
+    >>> with finishing():
+    ...     check()
+    """
+    check()
+    token = _CURRENT.set(None)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+@contextmanager
 def holding(lock: Lock) -> Iterator[None]:
     """Hold a lock, waiting for it only as long as this thread's work is wanted.
 

@@ -265,8 +265,7 @@ class Case:
         """Whether an error comes out, whatever a failure shall do otherwise."""
         if self.trouble is None or self.thing == "words":
             return False
-        nothing_listed = self.thing == "collections" and self.place == 0
-        return self.errors == "raise" or (nothing_listed and not self.splits)
+        return self.errors == "raise"
 
     @property
     def error(self) -> type[NeuroVaultError]:

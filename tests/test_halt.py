@@ -107,6 +107,25 @@ def test_outside_of_any_work_nothing_is_called_off(tmp_path: Path) -> None:
         halt.check()
 
 
+def test_what_is_all_but_done_is_finished() -> None:
+    work, began, done = Halt(), threading.Event(), []
+
+    def job() -> None:
+        with halt.finishing():
+            began.set()
+            time.sleep(0.1)
+            halt.check()
+            done.append("the record")
+        with halt.finishing():
+            done.append("the next")
+
+    with working(work, job) as outcome:
+        assert began.wait(LONG)
+        work.call_off()
+    assert done == ["the record"]
+    assert isinstance(outcome[0], CalledOffError)
+
+
 def test_a_half_written_file_is_removed_by_who_calls_off(tmp_path: Path) -> None:
     work, began = Halt(), threading.Event()
 

@@ -329,9 +329,7 @@ def test_offline_says_what_is_missing(
     assert asked(fresh_server) == ["/api/images/10426/"]
     with pytest.raises(OfflineError, match="Collection 1952 is not in the store"):
         offline.collection(1952)
-    with pytest.raises(
-        OfflineError, match=r"private collection .*is not in the"
-    ):
+    with pytest.raises(OfflineError, match=r"private collection .*is not in the"):
         offline.collection(Token(secret=SECRET))
     with pytest.raises(OfflineError, match="Image 32015 is not in the store"):
         offline.image(32015)

@@ -139,7 +139,7 @@ class EditingServer(NeuroVaultServer):
 @pytest.mark.parametrize(
     # NOTE: behind a 500 may be one record only, and it takes requests to find it.
     ("kind", "most"),
-    [("500", 101), ("html", 1), ("short_body", 1)],
+    [("500", 30), ("html", 1), ("short_body", 1)],
 )
 def test_one_bad_page_does_not_cost_the_other_collections(
     ask: Ask, nv: NeuroVaultServer, kind: Any, most: int
@@ -161,7 +161,8 @@ def test_a_collection_whose_files_all_fail_is_given_up(data_dir: Path) -> None:
         server.faults.append(Fault(match="/media/images/1/", kind="500"))
         result = search(**ALL, url=server.url, data_dir=data_dir, retries=0, workers=1)
         assert list(result.fetch()) == [2000]
-        assert len(asked(server, "/media/images/1/")) in (30, 31)
+        # Some were already asked for when the thirtieth had failed.
+        assert 30 <= len(asked(server, "/media/images/1/")) <= 36
     assert len(result.failures) == 45
 
 
@@ -244,12 +245,16 @@ def test_a_maintenance_page_is_asked_for_a_few_times_only(
 ) -> None:
     """Asks a hundred times for the same page."""
     nv.faults.append(Fault(kind="html"))
+    everything = ask(**ALL)
+    assert everything.keys() == []
+    assert len(everything.failures) == 1
+    assert "may be under maintenance" in everything.failures.reason[0]
     with pytest.raises(AnswerError, match="may be under maintenance"):
-        ask(**ALL).keys()
+        ask(**ALL | {"errors": "raise"}).keys()
     named = ask(collection_ids=[1, 2, 3], errors="skip")
     assert named.keys() == []
     assert named.failures.id.isna().tolist() == [True] * 3
-    assert len(nv.requests) == 4
+    assert len(nv.requests) == 5
 
 
 @pytest.mark.parametrize("kind", ["html", "bad_json", "bit_flip", "truncated_close"])
@@ -830,7 +835,9 @@ def test_a_new_upload_under_the_old_address_is_fetched(
     kept(mode="download_new").fetch()
     assert asked(nv) == []
     assert list(kept().fetch()) == FACES
-    assert asked(nv) == [*LISTED, *media_of(1001)]
+    # A file of another length is another one; else its date is asked for first.
+    looked = [] if longer else media_of(1001)
+    assert asked(nv) == [*LISTED, *looked, *media_of(1001)]
     assert file_path(data_dir, 1001).read_bytes() == new
 
 

@@ -117,7 +117,9 @@ def test_memory_is_that_of_the_result_and_one_map(stack: MapStack) -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 8 * one_map
+    # NOTE: the decoder needs a window and tables, which are as large as a few of
+    # these small maps.
+    assert peak < 10 * one_map
 
 
 def test_labels_are_read_as_labels(folder: Path) -> None:
