@@ -9,6 +9,7 @@ from typing import Any
 from intake_neurovault import cube
 from intake_neurovault.errors import ArgumentError, FilterError
 from intake_neurovault.filters import split_terms
+from intake_neurovault.matches import Predicate
 from intake_neurovault.neurosynth import words_request
 from intake_neurovault.nifti import Reader
 from intake_neurovault.parameters import parse_switch
@@ -18,7 +19,7 @@ from intake_neurovault.query import (
     Query,
     reject_unknown,
 )
-from intake_neurovault.result import Predicate, SearchResult
+from intake_neurovault.result import SearchResult
 from intake_neurovault.vault import Vault
 
 # What neither the query nor the reader holds: written down as it was given.

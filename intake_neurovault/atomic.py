@@ -75,13 +75,15 @@ def store_errors(root: Path) -> Iterator[None]:
 
 
 @contextmanager
-def temporary(path: Path) -> Iterator[Path]:
-    """Create an empty file beside a path, gone afterwards unless it was renamed.
+def temporary(path: Path, data: bytes = b"") -> Iterator[Path]:
+    """Create a file beside a path, gone afterwards unless it was renamed.
 
     Parameters
     ----------
     path : pathlib.Path
         The place that the file is meant for; its folder must exist.
+    data : bytes
+        What is in it.
 
     Yields
     ------
@@ -110,8 +112,9 @@ def temporary(path: Path) -> Iterator[Path]:
     with halt.ending(partial(part.unlink, missing_ok=True)):
         # NOTE: mode "x" is O_CREAT | O_EXCL; tempfile.mkstemp would make a file that
         # nobody else may read, which defeats a store shared by a group.
-        part.open("xb").close()
         try:
+            with part.open("xb") as sink:
+                sink.write(data)
             yield part
         finally:
             with suppress(OSError):
@@ -148,8 +151,7 @@ def write_bytes(path: Path, data: bytes, *, parents: bool = False) -> None:
     """
     if parents:
         path.parent.mkdir(parents=True, exist_ok=True)
-    with temporary(path) as part:
-        part.write_bytes(data)
+    with temporary(path, data) as part:
         part.replace(path)
 
 

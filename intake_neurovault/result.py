@@ -3,42 +3,24 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import xarray as xr
 
 from intake_neurovault import accessor, cube
-from intake_neurovault.errors import (
-    EmptyResultError,
-    FilterError,
-    NeuroVaultError,
-)
-from intake_neurovault.found import Aftermath, Found
-from intake_neurovault.nifti import Geometry, Reader, resolve_grid
-from intake_neurovault.query import Query
+from intake_neurovault.errors import EmptyResultError, NeuroVaultError
+from intake_neurovault.matches import Matches
+from intake_neurovault.nifti import Geometry, resolve_grid
 from intake_neurovault.records import Image
-from intake_neurovault.refs import parse_id
-from intake_neurovault.tables import failure_table, image_table, step_table
-from intake_neurovault.vault import Vault
 from intake_neurovault.words import vectorise
 
 # NOTE: importing `accessor` registers `.nii`; whoever holds a result needs it.
 __all__ = ["SearchResult", "accessor"]
 
-logger = logging.getLogger(__name__)
 
-Predicate = Callable[[Mapping[str, Any]], bool]
-
-_CAPPED = "Stopped at the first %d images; max_images=None gives all that match."
-
-
-class SearchResult:
+class SearchResult(Matches):
     """The images that match a query: deferred, countable, loadable.
 
     Made by `search`. Metadata is requested when somebody looks at the first
@@ -65,94 +47,6 @@ class SearchResult:
     >>> search(image_ids=[10426])
     <SearchResult: not searched yet; images 10426>
     """
-
-    def __init__(
-        self,
-        query: Query,
-        reader: Reader,
-        vault: Vault,
-        *,
-        chunks: cube.Chunks = "auto",
-        predicate: Predicate | None = None,
-        settings: tuple[tuple[str, Any], ...] = (),
-    ) -> None:
-        self.query = query
-        self.reader = reader
-        self.vault = vault
-        self._chunks = chunks
-        self._predicate = predicate
-        self._settings = settings
-        self._words_url = dict(settings).get("words_url") or None
-        self._locks: dict[int, threading.Lock] = {}
-        self._found: Found | None = None
-        self._later = Aftermath()
-
-    @property
-    def found(self) -> Found:
-        """The outcome of the search, which runs at the first look."""
-        with self._lock:
-            if self._found is None:
-                self._found = self.vault.search(self.query, self._predicate)
-                if self._found.truncated and self.query.max_images_is_default:
-                    logger.warning(_CAPPED, len(self._found.images))
-            return self._found
-
-    def __len__(self) -> int:
-        return len(self.found.images)
-
-    def __bool__(self) -> bool:
-        # NOTE: truth must not cost a request; `len(result)` counts.
-        return True
-
-    def __iter__(self) -> Iterator[Image]:
-        return iter(self.found.images)
-
-    def __contains__(self, image_id: object) -> bool:
-        return image_id in self.keys()
-
-    def __getitem__(self, image_id: object) -> Image:
-        found = {image.id: image for image in self.found.images}
-        if (wanted := parse_id(image_id)) in found:
-            return found[wanted]
-        msg = f"Image {wanted} is not in this result; .keys() lists what is."
-        raise KeyError(msg)
-
-    def keys(self) -> list[int]:
-        """List the ids of the images.
-
-        Returns
-        -------
-        list of int
-            In the order of the result.
-        """
-        return [image.id for image in self.found.images]
-
-    @property
-    def df(self) -> pd.DataFrame:
-        """The images as a table: one row each, the core metadata typed.
-
-        The columns of the core schema come first and are always there, whole
-        numbers as ``Int64``, truth values as ``boolean``, dates in UTC; custom
-        fields of the images follow as they came.
-        """
-        return image_table(self.found.images, self.found.collections)
-
-    @property
-    def failures(self) -> pd.DataFrame:
-        """What could not be had, and why: one row for each image or page."""
-        return failure_table([*self.found.failures, *self._later.rows()])
-
-    def explain(self) -> pd.DataFrame:
-        """Tell how many records each term removed.
-
-        Returns
-        -------
-        pandas.DataFrame
-            One row for each term, in the order in which they are applied:
-            ``term``, how many it ``removed`` of those that were left, and how
-            many it would remove ``alone``.
-        """
-        return step_table(self.found.steps)
 
     def discover(self) -> dict[str, Any]:
         """Tell size and kind of the data; only metadata is requested.
@@ -281,73 +175,13 @@ class SearchResult:
         Yields
         ------
         xarray.DataArray
-            As `read_partition` gives them.
+            As `read_partition` gives them. On its own grid a map that cannot be had
+            has no shape; with ``errors="warn"`` or ``"skip"`` it is left out.
         """
-        yield from map(self.read_partition, range(len(self)))
-
-    def close(self) -> None:
-        """Forget what was found; the next look searches again."""
-        with self._lock:
-            self._found, self._later = None, Aftermath()
-            self.vault = self.vault.renewed()
-
-    def to_arguments(self) -> dict[str, Any]:
-        """Give the arguments of `search` that describe this result.
-
-        Returns
-        -------
-        dict
-            Plain values that YAML and JSON can hold; defaults are left out.
-
-        Raises
-        ------
-        FilterError
-            If a condition is a Python function.
-        ArgumentError
-            If a private collection's token is given literally.
-        """
-        if self._predicate is not None:
-            msg = (
-                "A Python function cannot be written down; express image_terms with "
-                "the operators of the filter grammar, such as {'$gte': 20}."
-            )
-            raise FilterError(msg)
-        settings = {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in self._settings
-        }
-        return {**self.query.to_arguments(), **self.reader.to_arguments(), **settings}
-
-    @property
-    def _lock(self) -> threading.Lock:
-        # NOTE: what another thread holds during a fork is never released in the child.
-        return self._locks.setdefault(os.getpid(), threading.Lock())
-
-    def _identity(self) -> tuple[object, ...]:
-        predicate = None if self._predicate is None else id(self._predicate)
-        how = (self._chunks, self._words_url, predicate)
-        return (self.query, self.reader, self.vault, *how)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, SearchResult) and (
-            self._identity() == other._identity()
-        )
-
-    def __hash__(self) -> int:
-        return hash(self._identity())
-
-    def __getstate__(self) -> dict[str, Any]:
-        # NOTE: whoever receives a copy finds again, in the store, what was found.
-        return {**vars(self), "_locks": {}, "_found": None}
-
-    def __dask_tokenize__(self) -> tuple[object, ...]:
-        pool = self.vault.pool
-        return ("SearchResult", self._token(), self._words_url, pool, self._predicate)
-
-    def __repr__(self) -> str:
-        number = len(self._found.images) if self._found else None
-        count = {None: "not searched yet", 1: "1 image"}.get(number, f"{number} images")
-        return f"<SearchResult: {count}; {self.query.describe()}>"
+        for i, image in enumerate(self.found.images):
+            if self.reader.grid is None and self._geometries([image]) == [None]:
+                continue
+            yield self.read_partition(i)
 
     def _images(self) -> tuple[Image, ...]:
         found = self.found
@@ -371,10 +205,6 @@ class SearchResult:
         geometries, failures = self.vault.geometries(images, paths)
         self._later.note("geometry", images, failures)
         return geometries
-
-    def _token(self) -> str:
-        what = (self.query.fingerprint(), self.reader, self._chunks)
-        return f"{what!r} {self.vault.place()}"
 
     def _recipe(self) -> cube.Recipe:
         return cube.Recipe(

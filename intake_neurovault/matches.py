@@ -1,0 +1,249 @@
+"""The images that match a query: deferred, countable, comparable."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+
+from intake_neurovault.cube import Chunks
+from intake_neurovault.errors import Failure, FilterError, NeuroVaultError
+from intake_neurovault.found import Aftermath, Found
+from intake_neurovault.nifti import Reader
+from intake_neurovault.query import Query
+from intake_neurovault.records import Image
+from intake_neurovault.refs import parse_id
+from intake_neurovault.tables import failure_table, image_table, step_table
+from intake_neurovault.vault import Vault
+
+logger = logging.getLogger(__name__)
+
+Predicate = Callable[[Mapping[str, Any]], bool]
+"""A condition on metadata that only Python can express."""
+
+_CAPPED = "Stopped at the first %d images; max_images=None gives all that match."
+
+
+class Matches:
+    """The images that match a query: deferred, countable, comparable.
+
+    Metadata is requested when somebody looks at the first time.
+
+    Parameters
+    ----------
+    query : Query
+        What to look for.
+    reader : Reader
+        How to read a map.
+    vault : Vault
+        Where from, where to, how hard to try.
+    chunks : int or "auto"
+        How many maps one dask task reads.
+    predicate : callable, optional
+        A condition that only Python can express; it can not be written down.
+    settings : tuple of (str, value)
+        The arguments of `search` about chunks and vault that are not defaults.
+    """
+
+    def __init__(
+        self,
+        query: Query,
+        reader: Reader,
+        vault: Vault,
+        *,
+        chunks: Chunks = "auto",
+        predicate: Predicate | None = None,
+        settings: tuple[tuple[str, Any], ...] = (),
+    ) -> None:
+        self.query = query
+        self.reader = reader
+        self.vault = vault
+        self._chunks = chunks
+        self._predicate = predicate
+        self._settings = settings
+        self._words_url = dict(settings).get("words_url") or None
+        self._locks: dict[int, threading.Lock] = {}
+        self._found: Found | None = None
+        self._later = Aftermath()
+        self._raised: tuple[Failure, ...] = ()
+
+    @property
+    def found(self) -> Found:
+        """The outcome of the search, which runs at the first look."""
+        with self._lock:
+            if self._found is None:
+                self._found = self._search()
+            return self._found
+
+    def __len__(self) -> int:
+        return len(self.found.images)
+
+    def __bool__(self) -> bool:
+        # NOTE: truth must not cost a request; `len(result)` counts.
+        return True
+
+    def __iter__(self) -> Iterator[Image]:
+        return iter(self.found.images)
+
+    def __contains__(self, image_id: object) -> bool:
+        return image_id in self.keys()
+
+    def __getitem__(self, image_id: object) -> Image:
+        found = {image.id: image for image in self.found.images}
+        if (wanted := parse_id(image_id)) in found:
+            return found[wanted]
+        msg = f"Image {wanted} is not in this result; .keys() lists what is."
+        raise KeyError(msg)
+
+    def keys(self) -> list[int]:
+        """List the ids of the images.
+
+        Returns
+        -------
+        list of int
+            In the order of the result.
+        """
+        return [image.id for image in self.found.images]
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """The images as a table: one row each, the core metadata typed.
+
+        The columns of the core schema come first and are always there, whole
+        numbers as ``Int64``, truth values as ``boolean``, dates in UTC; custom
+        fields of the images follow as they came.
+        """
+        return image_table(self.found.images, self.found.collections)
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """What could not be had, and why: one row for each image or page.
+
+        After a search that raised, what that had come to; it does not search again.
+        """
+        if self._found is None and self._raised:
+            return failure_table(self._raised)
+        return failure_table([*self.found.failures, *self._later.rows()])
+
+    @property
+    def listed(self) -> datetime | None:
+        """When the server gave the oldest listing that was used, in UTC.
+
+        None if none was needed, or, offline, if there never was a whole one.
+        """
+        moment = self.found.fetched
+        return None if moment is None else datetime.fromtimestamp(moment, UTC)
+
+    def missing(self) -> list[int]:
+        """List the images whose file is not on disk; nothing is requested.
+
+        Returns
+        -------
+        list of int
+            Their ids, in the order of the result: what `fetch` would download,
+            besides what turns out to be damaged or, in the modes ``update`` and
+            ``overwrite``, old.
+        """
+        place = self.vault.mirror.store.place
+        return [
+            image.id
+            for image in self.found.images
+            if image.file is None or not place(image.file).is_file()
+        ]
+
+    def explain(self) -> pd.DataFrame:
+        """Tell how many records each term removed.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row for each term, in the order in which they are applied:
+            ``term``, how many it ``removed`` of those that were left, and how
+            many it would remove ``alone``.
+        """
+        return step_table(self.found.steps)
+
+    def close(self) -> None:
+        """Forget what was found; the next look searches again."""
+        with self._lock:
+            self._found, self._later, self._raised = None, Aftermath(), ()
+            self.vault = self.vault.renewed()
+
+    def to_arguments(self) -> dict[str, Any]:
+        """Give the arguments of `search` that describe this result.
+
+        Returns
+        -------
+        dict
+            Plain values that YAML and JSON can hold; defaults are left out.
+
+        Raises
+        ------
+        FilterError
+            If a condition is a Python function.
+        ArgumentError
+            If a private collection's token is given literally.
+        """
+        if self._predicate is not None:
+            msg = (
+                "A Python function cannot be written down; express image_terms with "
+                "the operators of the filter grammar, such as {'$gte': 20}."
+            )
+            raise FilterError(msg)
+        settings = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in self._settings
+        }
+        return {**self.query.to_arguments(), **self.reader.to_arguments(), **settings}
+
+    @property
+    def _lock(self) -> threading.Lock:
+        # NOTE: what another thread holds during a fork is never released in the child.
+        return self._locks.setdefault(os.getpid(), threading.Lock())
+
+    def _identity(self) -> tuple[object, ...]:
+        predicate = None if self._predicate is None else id(self._predicate)
+        how = (self._chunks, self._words_url, predicate)
+        return (self.query, self.reader, self.vault, *how)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Matches) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def __getstate__(self) -> dict[str, Any]:
+        # NOTE: whoever receives a copy finds again, in the store, what was found.
+        return {**vars(self), "_locks": {}, "_found": None}
+
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        pool = self.vault.pool
+        return ("SearchResult", self._token(), self._words_url, pool, self._predicate)
+
+    def __repr__(self) -> str:
+        number = len(self._found.images) if self._found else None
+        count = {None: "not searched yet", 1: "1 image"}.get(number, f"{number} images")
+        if number is not None and self.vault.mirror.offline:
+            when = f"{self.listed:%Y-%m-%d %H:%M} UTC" if self.listed else "never"
+            absent = len(self.missing())
+            count = f"{count}, {absent} of them not on disk; last listed {when}"
+        return f"<{type(self).__name__}: {count}; {self.query.describe()}>"
+
+    def _search(self) -> Found:
+        try:
+            found = self.vault.search(self.query, self._predicate)
+        except NeuroVaultError as error:
+            self._raised = error.failures
+            raise
+        if found.truncated and self.query.max_images_is_default:
+            logger.warning(_CAPPED, len(found.images))
+        return found
+
+    def _token(self) -> str:
+        what = (self.query.fingerprint(), self.reader, self._chunks)
+        return f"{what!r} {self.vault.place()}"
