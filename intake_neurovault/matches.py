@@ -231,7 +231,8 @@ class Matches:
         if number is not None and self.vault.mirror.offline:
             when = f"{self.listed:%Y-%m-%d %H:%M} UTC" if self.listed else "never"
             absent = len(self.missing())
-            count = f"{count}, {absent} of them not on disk; last listed {when}"
+            here = f"{absent} of them not on disk" if absent else "all on disk"
+            count = f"{count}, {here}; last listed {when}"
         return f"<{type(self).__name__}: {count}; {self.query.describe()}>"
 
     def _search(self) -> Found:

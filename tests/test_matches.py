@@ -68,7 +68,7 @@ def test_offline_the_first_look_says_how_old_and_what_is_not_here(ask: Ask) -> N
     )
     named = ask(image_ids=NAMED, mode="offline")
     assert len(named) == 3
-    assert "3 images, 0 of them not on disk; last listed never;" in repr(named)
+    assert "3 images, all on disk; last listed never;" in repr(named)
 
 
 def test_what_a_search_came_to_before_it_raised_is_not_asked_for_again(
