@@ -1,11 +1,27 @@
-"""Connections to servers: kept open, and shared by the threads of a process."""
+"""Connections to servers: kept open, shared by the threads of a process, and watched.
+
+The timeout of a socket is for one read, and the limits of ``http.client`` are for one
+line or one block of headers. A server that sends a byte now and then, or lines without
+end, would hold a worker for days; so all that a connection receives is counted here,
+whatever it is a part of.
+"""
 
 from __future__ import annotations
 
+import http.client
 import http.cookiejar
 import importlib.metadata
+import io
 import logging
+import math
 import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -14,8 +30,14 @@ from requests.adapters import HTTPAdapter
 from intake_neurovault.crew import MAX_WORKERS
 from intake_neurovault.resource import without_token
 
-__all__ = ["session"]
+__all__ = ["OversizeError", "expecting", "session"]
 
+_SLOWEST = 1000.0  # bytes per second, below which a body counts as stalled
+_GRACE = 4.0  # timeouts that may be spent with waiting, whatever comes in
+_MOST_BETWEEN = 2**20  # bytes of headers, or of lines between the pieces of a body
+_MOST_PER_BYTE = 8  # bytes received for one of the body; a chunk of one takes six
+
+_EXPECTED: ContextVar[float] = ContextVar("expected", default=math.inf)
 _SESSIONS: dict[tuple[int, str], requests.Session] = {}
 
 
@@ -32,6 +54,122 @@ class _TokenFilter(logging.Filter):
 
 
 _FILTER = _TokenFilter()
+
+
+class OversizeError(http.client.HTTPException):
+    """An answer that is longer than it may be."""
+
+
+class _Watched(io.RawIOBase):
+    """Bytes from a server: an error when they come too slowly, or are too many."""
+
+    def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
+        timeout = sock.gettimeout()
+        self.patience = math.inf if timeout is None else _GRACE * timeout
+        self.room: float = _MOST_BETWEEN
+        self._receive = sock.recv_into
+        self._raw = raw
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        start = time.monotonic()
+        number = self._receive(buffer)
+        # NOTE: only waiting counts: a full disk or a busy machine is not the server's.
+        self.patience -= time.monotonic() - start
+        self.room -= number
+        if self.room < 0:
+            raise OversizeError
+        if self.patience < 0:
+            raise TimeoutError
+        return number
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer whose bytes are watched from the first one on."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self._wire = _Watched(sock, self.fp.detach())
+        self.fp = io.BufferedReader(self._wire)
+        self._left = _EXPECTED.get()
+        self._room: float = _MOST_BETWEEN
+
+    def begin(self) -> None:
+        super().begin()
+        self._wire.room = math.inf
+
+    def read1(self, n: int = -1) -> bytes:
+        # NOTE: a chunked body has lines between its pieces, and behind the last one.
+        self._wire.room = self._room
+        piece = super().read1(n)
+        number = len(piece)
+        self._room = min(_MOST_BETWEEN, self._wire.room + _MOST_PER_BYTE * number)
+        self._wire.room = math.inf
+        self._wire.patience += number / _SLOWEST
+        self._left -= number
+        if self._left < 0:
+            raise OversizeError
+        return piece
+
+
+@cache
+def _watched(pool: Any) -> Any:
+    """Derive a class of pools whose connections give watched answers."""
+    connection = pool.ConnectionCls
+    watched = type(connection.__name__, (connection,), {"response_class": _Response})
+    return type(pool.__name__, (pool,), {"ConnectionCls": watched})
+
+
+class _Adapter(HTTPAdapter):
+    """Sends requests, through a proxy or not, over watched connections."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        _watch(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        if proxy in self.proxy_manager:
+            return self.proxy_manager[proxy]
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        _watch(manager)
+        return manager
+
+
+def _watch(manager: Any) -> None:
+    pools = manager.pool_classes_by_scheme
+    manager.pool_classes_by_scheme = {name: _watched(pools[name]) for name in pools}
+
+
+@contextmanager
+def expecting(limit: float) -> Iterator[None]:
+    """Say how long the body may be of an answer to what is asked within.
+
+    Parameters
+    ----------
+    limit : float
+        Bytes, as they are sent.
+
+    Yields
+    ------
+    None
+        To the statements that ask.
+
+    Examples
+    --------
+    >>> with expecting(2**20):
+    ...     answer = session("https://a.org/")
+    """
+    token = _EXPECTED.set(limit)
+    try:
+        yield
+    finally:
+        _EXPECTED.reset(token)
 
 
 def session(url: str) -> requests.Session:
@@ -78,7 +216,7 @@ def _new_session() -> requests.Session:
         }
     )
     fresh.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=()))
-    adapter = HTTPAdapter(pool_maxsize=MAX_WORKERS, max_retries=0)
+    adapter = _Adapter(pool_maxsize=MAX_WORKERS, max_retries=0)
     fresh.mount("https://", adapter)
     fresh.mount("http://", adapter)
     logging.getLogger("urllib3.connectionpool").addFilter(_FILTER)

@@ -10,10 +10,9 @@ a private collection.
 
 from __future__ import annotations
 
-import http
+import http.client
 import json
 import ssl
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ from intake_neurovault.errors import (
 )
 from intake_neurovault.resource import Resource, host_of
 from intake_neurovault.retry import Kind, Policy, Trouble, persist, retry_after
-from intake_neurovault.sessions import session
+from intake_neurovault.sessions import OversizeError, expecting, session
 
 T = TypeVar("T")
 
@@ -43,8 +42,7 @@ JSON_LIMIT = 256 * 2**20
 
 _HOPS = 5
 _CHUNK = 2**16
-_SLOWEST = 1000.0  # bytes per second, below which a body counts as stalled
-_GRACE = 4.0  # timeouts that a body may take before its speed is looked at
+_CUT = (http.client.IncompleteRead, http.client.RemoteDisconnected)
 
 
 @dataclass(frozen=True)
@@ -57,14 +55,6 @@ class Body:
     """The header ``Content-Encoding`` in lower case; empty if there is none."""
     last_modified: str | None = None
     """The header ``Last-Modified``."""
-
-
-class _StalledError(Exception):
-    """A body that comes in too slowly to be waited for."""
-
-
-class _OversizeError(Exception):
-    """A body that is longer than it may be."""
 
 
 def get_json(resource: Resource, policy: Policy) -> object | Trouble:
@@ -107,7 +97,11 @@ def read_json(
     """
 
     def parse(body: Body) -> T | Trouble:
-        answer = _parsed(b"".join(body.chunks), resource)
+        # NOTE: a list of pieces would be far larger than them, if they are tiny.
+        gathered = bytearray()
+        for chunk in body.chunks:
+            gathered += chunk
+        answer = _parsed(gathered, resource)
         return answer if isinstance(answer, Trouble) else read(answer)
 
     def once(_number: int) -> T | Trouble:
@@ -145,7 +139,7 @@ def receive(
     object or Trouble
         What `consume` gave, or why there is no body.
     """
-    with turn():
+    with turn(), expecting(limit):
         return _receive(resource, policy, consume, limit, raw)
 
 
@@ -166,12 +160,12 @@ def _receive(
         if refusal is not None:
             return refusal
         encoding = response.headers.get("Content-Encoding", "").strip().lower()
-        chunks = _chunks(response, policy.timeout, limit, raw)
+        chunks = _chunks(response, limit, raw)
         try:
             return consume(
                 Body(chunks, encoding, response.headers.get("Last-Modified"))
             )
-        except (urllib3.exceptions.HTTPError, _StalledError, _OversizeError) as error:
+        except (urllib3.exceptions.HTTPError, OversizeError) as error:
             problem = error
     return _translated(problem, resource, policy)
 
@@ -207,7 +201,7 @@ def is_unmodified(resource: Resource, policy: Policy, since: str) -> bool | Trou
     return persist(once, policy)
 
 
-def _parsed(text: bytes, resource: Resource) -> object | Trouble:
+def _parsed(text: bytearray, resource: Resource) -> object | Trouble:
     try:
         value: object = json.loads(text)
     except (ValueError, RecursionError):
@@ -286,19 +280,12 @@ def _refusal(response: requests.Response, resource: Resource) -> Trouble | None:
     return Trouble(error)
 
 
-def _chunks(
-    response: requests.Response, timeout: float, limit: int, raw: bool
-) -> Iterator[bytes]:
+def _chunks(response: requests.Response, limit: int, raw: bool) -> Iterator[bytes]:
     received = 0
-    start = time.monotonic()
     while chunk := response.raw.read1(_CHUNK, decode_content=not raw):
         received += len(chunk)
         if received > limit:
-            raise _OversizeError
-        # NOTE: the timeout of a socket is for one read; a server that sends a byte
-        # now and then would hold a worker for days.
-        if time.monotonic() - start > _GRACE * timeout + received / _SLOWEST:
-            raise _StalledError
+            raise OversizeError
         yield chunk
 
 
@@ -308,21 +295,20 @@ def _translated(error: Exception, resource: Resource, policy: Policy) -> Trouble
     kept: ServerError
     if isinstance(error, requests.ConnectTimeout):
         kept = UnreachableError(f"{where} gave no connection {_later(policy)}")
-    elif isinstance(
-        error,
-        (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError, _StalledError),
-    ):
+    elif isinstance(error, (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError)):
         kind = "slow"
         kept = UnreachableError(f"{where} gave no answer {_later(policy)}")
-    elif isinstance(error, _OversizeError):
+    elif _has(error, OversizeError):
         kind = "final"
         kept = AnswerError(f"{where} sends more than it should; check url=.")
+    elif _has(error, http.client.HTTPException) and not _has(error, *_CUT):
+        kept = AnswerError(f"{where} does not answer as a web server does; check url=.")
     elif isinstance(error, urllib3.exceptions.DecodeError):
         kept = AnswerError(f"{where} sent a body that cannot be decompressed.")
     elif isinstance(error, ValueError):
         kind = "final"
         kept = AnswerError(f"{where} leads to an address that is none; check url=.")
-    elif any(isinstance(e, ssl.SSLCertVerificationError) for e in _chain(error)):
+    elif _has(error, ssl.SSLCertVerificationError):
         kind = "final"
         kept = UnreachableError(
             f"{where} shows a certificate that cannot be verified; name the file of "
@@ -347,9 +333,13 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+def _has(error: Exception, *kinds: type[Exception]) -> bool:
+    return any(isinstance(each, kinds) for each in _chain(error))
+
+
 def _words(error: Exception) -> str:
     # NOTE: only what the operating system says; requests' own text holds the URL.
     texts = (e.strerror for e in _chain(error) if isinstance(e, OSError))
-    proxy = any(isinstance(e, requests.exceptions.ProxyError) for e in _chain(error))
+    proxy = _has(error, requests.exceptions.ProxyError)
     found = next((text for text in texts if text), "the connection was cut")
     return f"{'the proxy failed, ' if proxy else ''}{found.lower()}"

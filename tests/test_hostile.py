@@ -705,15 +705,17 @@ def endless(start: bytes, piece: bytes, pause: float) -> Callable[[], Iterator[b
 
 
 OK = b"HTTP/1.1 200 OK\r\n"
-CUT = "cannot be reached: "
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+ODD = "does not answer as a web server does; check url="
+MUCH = "sends more than it should; check url="
 LATE = "gave no answer within 0.1 s; pass a larger timeout="
 
 
 NEVER = {
-    "headers": (OK, b"X-More: and more\r\n", 0.0, CUT),
-    "slow headers": (OK, b"X-More: and more\r\n", 0.005, CUT),
-    "a header": (OK + b"X-Long: ", b"x" * 4096, 0.0, CUT),
-    "no status": (b"", b"x" * 4096, 0.0, CUT),
+    "headers": (OK, b"X-More: and more\r\n", 0.0, ODD),
+    "slow headers": (OK, b"X-More: and more\r\n", 0.02, LATE),
+    "a header": (OK + b"X-Long: ", b"x" * 4096, 0.0, ODD),
+    "no status": (b"", b"x" * 4096, 0.0, ODD),
     "drip": (OK + b"\r\n", b" ", 0.02, LATE),
     "drip with a length": (
         OK + b"Content-Length: 99999999999\r\n\r\n",
@@ -721,12 +723,16 @@ NEVER = {
         0.02,
         LATE,
     ),
-    "drip of chunks": (
-        OK + b"Transfer-Encoding: chunked\r\n\r\n",
-        b"1\r\n \r\n",
-        0.02,
-        LATE,
-    ),
+    "drip of chunks": (CHUNKED, b"1\r\n \r\n", 0.02, LATE),
+    "drip of a header": (OK + b"X-Drip: ", b"x", 0.02, LATE),
+    "drip of a status": (b"HTTP/1.1 200 ", b"O", 0.02, LATE),
+    "drip of the size of a chunk": (CHUNKED, b"0", 0.02, LATE),
+    "drip behind the last chunk": (CHUNKED + b"0\r\n", b"x", 0.02, LATE),
+    "continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 99, 0.0, MUCH),
+    "slow continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.02, LATE),
+    "lines behind the last chunk": (CHUNKED + b"0\r\n", b"X: y\r\n" * 999, 0.0, MUCH),
+    "more size than chunk": (CHUNKED, b"1;" + b"x" * 9999 + b"\r\n \r\n", 0.0, MUCH),
+    "the size of a chunk": (CHUNKED, b"0" * 9999, 0.0, ODD),
 }
 """What a server says first, then for ever, how slowly, and what that is called."""
 

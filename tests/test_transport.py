@@ -5,6 +5,7 @@ import itertools
 import json
 import logging
 import shutil
+import socket
 import ssl
 import subprocess
 import threading
@@ -12,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -388,7 +389,7 @@ def test_nonsense_is_not_asked(url: str) -> None:
 @pytest.mark.parametrize(
     ("headers", "body"),
     [
-        ({"Content-Encoding": "gzip"}, gzip.compress(b'{"a": "\xc3\xa9"}')),
+        ({"Content-Encoding": "gzip"}, gzip.compress(b'{"a": "\xc3\xa9"}', mtime=0)),
         ({"Content-Encoding": "utf-8"}, b'{"a": "\xc3\xa9"}'),
         ({}, b'\xef\xbb\xbf{"a": "\\u00e9"}'),
         ({"Content-Type": "text/html"}, b' {"a": "\\u00e9"}\n'),
@@ -456,6 +457,56 @@ def test_a_bomb_is_bounded_by_what_it_becomes() -> None:
     assert "sends more than it should" in str(refused(outcome))
 
 
+def test_blocks_of_nothing_are_bounded_by_what_they_take() -> None:
+    start, nothing = gzip.compress(b"", mtime=0)[:10], b"\0\0\0\xff\xff" * 2**14
+
+    def pieces() -> Iterator[bytes]:
+        yield start
+        yield from itertools.repeat(nothing)
+
+    reply = Reply(200, {"Content-Encoding": "gzip"}, pieces())
+    with ScriptedServer(lambda _seen, _number: reply) as server:
+        resource = page(f"{server.url}/x/")
+        outcome = receive(resource, QUICK, joined, limit=2**20)
+    assert "sends more than it should" in str(refused(outcome))
+
+
+def test_tiny_chunks_are_read() -> None:
+    text = json.dumps("x" * 180_000).encode()
+    chunks = [b"1\r\n%c\r\n" % byte for byte in text]
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with serving(head + b"".join(chunks) + b"0\r\nX-Trailer: y\r\n\r\n") as url:
+        assert get_json(page(url), QUICK) == "x" * 180_000
+
+
+@contextmanager
+def serving(answer: bytes) -> Iterator[str]:
+    """Give the first who asks these very bytes, and hang up."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def talk() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(ConnectionError):
+                connection.recv(2**16)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/x/"
+        thread.join()
+
+
+def test_a_slow_consumer_is_not_a_slow_server() -> None:
+    def consume(body: Body) -> bytes:
+        time.sleep(0.7)
+        return joined(body)
+
+    pieces = [b"x" * 100] * 5
+    with ScriptedServer(lambda _seen, _number: Reply(body=pieces)) as server:
+        resource = page(f"{server.url}/x/")
+        assert receive(resource, IMPATIENT, consume, limit=1000) == b"x" * 500
+
+
 def test_a_trickle_is_a_timeout() -> None:
     closing_time = threading.Event()
 
@@ -489,6 +540,24 @@ def test_proxies_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("http_proxy", proxy.url)
         assert get_json(page("http://lab.invalid/x/"), QUICK) == "proxied"
     assert [seen.path for seen in proxy.seen] == ["http://lab.invalid/x/"]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "answer"),
+    [
+        ("http", b"HTTP/1.1 100 Continue\r\n\r\n" * 80_000),
+        ("https", b"HTTP/1.1 200 OK\r\n" + b"X-More: and more\r\n" * 80_000),
+    ],
+)
+def test_answers_of_proxies_are_bounded(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, answer: bytes
+) -> None:
+    with serving(answer) as url:
+        monkeypatch.setenv(f"{scheme}_proxy", url)
+        once = replace(QUICK, attempts=1)
+        found = refused(get_json(page(f"{scheme}://lab.invalid/x/"), once))
+    assert type(found) is AnswerError
+    assert "; check url=" in str(found)
 
 
 def test_a_dead_proxy_is_named(
