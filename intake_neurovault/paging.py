@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 from intake_neurovault.errors import Failure, NeuroVaultError
-from intake_neurovault.pages import Ask, Cursor, Page
+from intake_neurovault.pages import SMALLEST, Ask, Cursor, Page
 from intake_neurovault.pool import Pool
 from intake_neurovault.retry import Policy, Trouble
 
@@ -25,7 +25,8 @@ PAGES_AT_ONCE = 4
 
 _MOST_IN_A_ROW = 100  # failed requests, as many as nilearn allows
 _MOST_LOST = 100  # records of one list that may be missing before it is given up
-_MOST_RECORDS = 10_000_000
+_MOST_RECORDS = 1_000_000  # of one list; all of NeuroVault has about half as many
+_MOST_PAGES = 500  # whole pages, besides one for each `SMALLEST` records
 _MOST_SENSELESS = 1000  # records without an id, where none has one
 _SLOW_COUNTS = 10  # failed requests for which one that timed out stands
 _PROBES = 8  # records tried when the first of a list cannot be had
@@ -81,6 +82,7 @@ class _Pace:
     """What the readers of one list tell each other."""
 
     size: int
+    least: int
     halted: bool = False
 
 
@@ -89,6 +91,7 @@ class _Scan:
     """What one pass through a list brought, while it goes on."""
 
     size: int
+    least: int
     shown: str = ""
     collection_id: int | None = None
     rows: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -96,6 +99,8 @@ class _Scan:
     counts: list[int] = field(default_factory=list)
     stale: int = 0
     spent: int = 0
+    pages: int = 0
+    endless: bool = False
     trouble: Trouble | None = None
     over: bool = False
 
@@ -112,7 +117,7 @@ class _Scan:
 
     @property
     def whole(self) -> bool:
-        if self.trouble is not None or self.moved:
+        if self.trouble is not None or self.endless or self.moved:
             return False
         return self.count is None or len(self.rows) + len(self.failures) >= self.count
 
@@ -124,13 +129,23 @@ class _Scan:
     def stuck(self) -> bool:
         # NOTE: a server that ignores the offset gives the same page for ever.
         enough = min(self.size, len(self.rows)) or _MOST_SENSELESS
-        return self.stale >= enough or len(self.rows) > _MOST_RECORDS
+        return self.stale >= enough
+
+    @property
+    def excessive(self) -> bool:
+        # NOTE: a server may give far shorter pages than it is asked for, but not for
+        # ever: with one new record on each, a list could go on for years.
+        due = _MOST_PAGES + len(self.rows) / self.least
+        return self.pages > due or len(self.rows) > _MOST_RECORDS
 
     def note(self, step: _Step) -> None:
         outcome, offset = step.outcome, step.cursor.offset
         if isinstance(outcome, Page):
             self.take(outcome, offset)
+            self.pages += step.cursor.until is None
             self.over = outcome.last or not outcome.rows or self.stuck
+            self.endless = not self.over and self.excessive
+            self.over |= self.endless
             return
         attempts = outcome.error.attempts
         self.spent += attempts * (_SLOW_COUNTS if outcome.kind == "slow" else 1)
@@ -200,12 +215,12 @@ def collect(
     """
     merged: dict[int, dict[str, Any]] = {}
     for size in sizes:
-        scan = _Scan(size, shown, collection_id)
+        scan = _Scan(size, min(size, SMALLEST), shown, collection_id)
         _read_through(ask, policy, scan, at_once)
         if scan.trouble and not (scan.rows or merged):
             return scan.trouble
         merged.update(scan.rows)
-        if scan.whole or scan.trouble:
+        if scan.whole or scan.trouble or scan.endless:
             break
     found = scan.rows if scan.whole else merged
     failures = list(scan.failures)
@@ -217,7 +232,7 @@ def collect(
 
 
 def _read_through(ask: Ask, policy: Policy, scan: _Scan, at_once: int) -> None:
-    pace = _Pace(scan.size)
+    pace = _Pace(scan.size, scan.least)
     rest = _begin(ask, policy, scan, pace, at_once)
     if rest is None:
         return
@@ -296,7 +311,7 @@ def _ahead(
 
 
 def _read(ask: Ask, policy: Policy, pace: _Pace, stretch: Cursor) -> list[_Step]:
-    scan, steps = _Scan(stretch.size), []
+    scan, steps = _Scan(stretch.size, pace.least), []
     cursor = replace(stretch, size=min(stretch.size, pace.size))
     for step in _steps(ask, policy, cursor, pace):
         steps.append(step)
@@ -310,6 +325,12 @@ def _shortfall(scan: _Scan, found: int) -> tuple[str, int]:
     if scan.trouble is not None:
         error = scan.trouble.error
         return f"{error} The list was read no further.", error.attempts
+    if scan.endless:
+        reason = (
+            f"The list comes to no end: after {found:,} records on {scan.pages:,} "
+            "pages it was read no further; check url=."
+        )
+        return reason, 1
     if scan.moved:
         return "The list changed each time it was read; ask again later.", 1
     return f"The server counts {scan.count} records, but listed only {found}.", 1

@@ -7,6 +7,7 @@ that climb, lists without an end, bombs, and answers that never finish.
 from __future__ import annotations
 
 import gzip
+import itertools
 import re
 import socket
 import struct
@@ -303,6 +304,29 @@ def test_a_list_that_goes_on_for_ever_is_left(
         assert result.keys() == GOOD
         assert result.failures.collection_id.tolist()[0] == 1
         assert len([each for each in server.requests if LIST in each.path]) <= 12
+
+
+@pytest.mark.parametrize("old", [[], BAD])
+def test_a_list_with_one_new_record_a_page_is_left(
+    data_dir: Path, old: list[int]
+) -> None:
+    numbers = itertools.count(1000)
+
+    def change(answer: Answer) -> Answer:
+        ids = [*old, next(numbers)]
+        results = [{"id": each, "collection_id": 1} for each in ids]
+        return page(count=10**9, next="more", results=results)(answer)
+
+    with Tampered(LIST, change) as server:
+        result = both(server, data_dir, workers=1)
+        assert len(result.keys()) == 521 + len(old) + len(GOOD)
+        (reason,) = result.failures.reason
+        assert reason == (
+            f"The list comes to no end: after {521 + len(old)} records on 521 pages "
+            "it was read no further; check url=."
+        )
+        asked = [each for each in server.requests if LIST in each.path]
+        assert len(asked) == 521
 
 
 @pytest.mark.parametrize("shifting", [1, 5])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intake_neurovault.errors import AnswerError, ServerError, UnreachableError
@@ -462,6 +462,77 @@ def test_a_server_that_ignores_the_offset_is_not_asked_for_ever(
     outcome = collect(ask, POLICY, sizes=(200,), shown=SHOWN, at_once=at_once)
     assert len(listed(outcome)) == min(number, 200)
     assert 2 <= len(asked) <= (2 if at_once == 1 else 2 * at_once + 2)
+
+
+def one_new_record_a_page(
+    asked: list[int], count: int | None, old: int
+) -> Callable[[int, int, Policy], Page | Trouble]:
+    def ask(offset: int, limit: int, policy: Policy) -> Page | Trouble:
+        asked.append(offset)
+        known = [{"id": number} for number in range(min(old, limit - 1))]
+        return Page((*known, {"id": 1000 + offset}), count, False)
+
+    return ask
+
+
+@each_way
+@pytest.mark.parametrize("old", [0, 1, 199])
+@pytest.mark.parametrize("count", [None, 0, 600, 10**9])
+def test_a_list_that_trickles_for_ever_is_left(
+    at_once: int, old: int, count: int | None
+) -> None:
+    asked: list[int] = []
+    ask = one_new_record_a_page(asked, count, old)
+    outcome = collect(ask, POLICY, sizes=(200, 1000, 500), shown=SHOWN, at_once=at_once)
+    assert isinstance(outcome, Listing)
+    (failure,) = outcome.failures
+    pages = 530 if old == 199 else 521
+    assert failure.reason == (
+        f"The list comes to no end: after {pages + old} records on {pages} pages it "
+        "was read no further; check url=."
+    )
+    assert (failure.url, failure.collection_id) == (SHOWN, None)
+    assert not outcome.complete
+    assert len(outcome.records) == pages + old
+    assert pages <= len(asked) <= (pages if at_once == 1 else 2 * pages)
+
+
+@each_way
+@pytest.mark.parametrize(("number", "cap"), [(20_000, 50), (500, 1), (20_000, 25)])
+def test_a_server_that_gives_shorter_pages_is_read_to_the_end(
+    number: int, cap: int, at_once: int
+) -> None:
+    shelf = Shelf(numbered(number), cap=cap)
+    outcome = gather(shelf, 200, 200, at_once=at_once)
+    assert len(listed(outcome)) == number
+    assert isinstance(outcome, Listing)
+    assert outcome.complete
+    assert len(shelf.asked) == number // cap
+
+
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=30),
+    size=st.sampled_from([1, 10, 200, 1000]),
+    at_once=st.sampled_from([1, 4]),
+)
+@settings(deadline=None, max_examples=30)
+def test_however_a_list_trickles_its_requests_are_bounded(
+    sizes: list[int], size: int, at_once: int
+) -> None:
+    asked: list[int] = []
+
+    def ask(offset: int, limit: int, policy: Policy) -> Page | Trouble:
+        asked.append(offset)
+        number = min(limit, sizes[offset % len(sizes)], max(0, 5000 - offset))
+        rows = tuple({"id": place} for place in range(offset, offset + number))
+        return Page(rows, 10**9, False)
+
+    outcome = collect(ask, POLICY, sizes=(size,), shown=SHOWN, at_once=at_once)
+    assert isinstance(outcome, Listing)
+    assert not outcome.complete
+    least = min(size, SMALLEST)
+    due = 501 + len(outcome.records) / least
+    assert len(asked) <= due * (1 if at_once == 1 else 2)
 
 
 @each_way
