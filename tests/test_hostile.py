@@ -610,7 +610,7 @@ def lying(offset: int, layout: str, *values: float) -> bytes:
     """A small map whose header says something else at one place."""
     plain = bytearray(nifti())
     struct.pack_into(layout, plain, offset, *values)
-    return gzip.compress(bytes(plain))
+    return gzip.compress(bytes(plain), mtime=0)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def patched(fmt: str, offset: int, *values: float, whole: bytes = PLAIN) -> byte
 
 def members(content: bytes, *cuts: int) -> bytes:
     edges = [0, *cuts, len(content)]
-    return b"".join(gzip.compress(content[i:j]) for i, j in pairwise(edges))
+    return b"".join(gzip.compress(content[i:j], mtime=0) for i, j in pairwise(edges))
 
 
 class TestWholeFiles:
@@ -69,7 +69,9 @@ class TestWholeFiles:
     def test_both_versions_and_byte_orders(
         self, tmp_path: Path, kind: type, dtype: str
     ) -> None:
-        content = gzip.compress(nifti(kind, dtype, ">" if dtype[0] == ">" else "<"))
+        content = gzip.compress(
+            nifti(kind, dtype, ">" if dtype[0] == ">" else "<"), mtime=0
+        )
         facts = check_file(put(tmp_path, content), label=LABEL)
         assert facts.size == len(content)
         assert facts.sha256 == hashlib.sha256(content).hexdigest()
@@ -89,10 +91,14 @@ class TestWholeFiles:
             pytest.param(members(PLAIN, 600, 600), id="an empty member"),
             pytest.param(PACKED + bytes(700_000), id="zeros behind"),
             pytest.param(
-                gzip.compress(PLAIN[:500]) + bytes(9) + gzip.compress(PLAIN[500:]),
+                gzip.compress(PLAIN[:500], mtime=0)
+                + bytes(9)
+                + gzip.compress(PLAIN[500:], mtime=0),
                 id="zeros between",
             ),
-            pytest.param(gzip.compress(PLAIN + b"note" * 100), id="a note behind"),
+            pytest.param(
+                gzip.compress(PLAIN + b"note" * 100, mtime=0), id="a note behind"
+            ),
             pytest.param(PLAIN + b"note" * 100, id="a note behind a plain file"),
         ],
     )
@@ -129,12 +135,12 @@ class TestDamage:
         ("content", "match"),
         [
             (b"", "the file is empty"),
-            (gzip.compress(b""), "the file is empty"),
+            (gzip.compress(b"", mtime=0), "the file is empty"),
             (b"<!DOCTYPE html>\n<title>Error 500</title>", "looks like an HTML or XML"),
             (b"\n  <html>" + b" " * 9000, "looks like an HTML or XML"),
-            (gzip.compress(b"<html>busy</html>"), "looks like an HTML or XML"),
+            (gzip.compress(b"<html>busy</html>", mtime=0), "looks like an HTML or XML"),
             (b'{"detail": "Not found."}', "looks like a JSON text"),
-            (gzip.compress(PACKED), "looks like gzipped twice"),
+            (gzip.compress(PACKED, mtime=0), "looks like gzipped twice"),
             (b"PK\x03\x04" + bytes(999), "looks like a zip archive"),
             (b"not an image", "is not NIfTI, or its header is cut off"),
             (bytes(9999), "is not NIfTI, or its header is cut off"),
@@ -142,7 +148,7 @@ class TestDamage:
             (nifti(nib.Nifti2Image)[:400], "its header is cut off"),
             (PLAIN[:348], "ends after 348 of 1,696 bytes"),
             (PLAIN[:-1], "ends after 1,695 of 1,696 bytes"),
-            (gzip.compress(PLAIN[:-1]), "ends after 1,695 of 1,696 bytes"),
+            (gzip.compress(PLAIN[:-1], mtime=0), "ends after 1,695 of 1,696 bytes"),
             (PACKED[:1], "is not NIfTI"),
             (PACKED[:10], "is cut off, its gzip stream has no end"),
             (PACKED[:-9], "is cut off, its gzip stream has no end"),
@@ -155,7 +161,10 @@ class TestDamage:
             (PACKED[:-8] + bytes(4) + PACKED[-4:], "the gzip stream is damaged"),
             (PACKED[:-4] + bytes(4), "the gzip stream is damaged"),
             (PLAIN + bytes(1 << 20) + b"x", "goes on behind the 1,696 bytes"),
-            (gzip.compress(PLAIN + bytes(1 << 21)), "goes on behind the 1,696 bytes"),
+            (
+                gzip.compress(PLAIN + bytes(1 << 21), mtime=0),
+                "goes on behind the 1,696 bytes",
+            ),
         ],
     )
     def test_is_named(self, tmp_path: Path, content: bytes, match: str) -> None:
@@ -257,10 +266,15 @@ class TestMemory:
     @pytest.mark.parametrize(
         "make",
         [
-            pytest.param(lambda: gzip.compress(PLAIN + bytes(1 << 26)), id="bomb"),
-            pytest.param(lambda: PACKED + gzip.compress(bytes(1 << 26)), id="second"),
             pytest.param(
-                lambda: gzip.compress(patched("<3h", 42, 300, 300, 200)), id="boast"
+                lambda: gzip.compress(PLAIN + bytes(1 << 26), mtime=0), id="bomb"
+            ),
+            pytest.param(
+                lambda: PACKED + gzip.compress(bytes(1 << 26), mtime=0), id="second"
+            ),
+            pytest.param(
+                lambda: gzip.compress(patched("<3h", 42, 300, 300, 200), mtime=0),
+                id="boast",
             ),
         ],
     )
@@ -315,7 +329,7 @@ class TestStream:
         ("content", "match"),
         [
             (PACKED[:-8] + bytes(8), "damaged"),
-            (gzip.compress(PLAIN[:-1]), "ends after 1,695 of 1,696"),
+            (gzip.compress(PLAIN[:-1], mtime=0), "ends after 1,695 of 1,696"),
             (patched("<8h", 40, 7, *[32767] * 7), "more than 4,294,967,296"),
         ],
     )

@@ -103,7 +103,7 @@ DAMAGED = [
     gzipped()[:2000] + b"\0\0\0\0" + gzipped()[2004:],
     b"",
     b"<html><body>Down for maintenance</body></html>",
-    gzip.compress(nifti()[:-100]),
+    gzip.compress(nifti()[:-100], mtime=0),
     nifti()[:-100],
 ]
 
