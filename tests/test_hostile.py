@@ -193,9 +193,9 @@ def test_a_list_of_wrong_types_costs_its_own_images_only(
         ({"file_size": True}, BAD, ""),
         ({"file_size": 1.5}, BAD, ""),
         ({"file_size": [1]}, BAD, ""),
-        ({"file_size": 10**30}, [], "search again with metadata_ttl=0"),
-        ({"file_size": "10"}, [], "search again with metadata_ttl=0"),
-        ({"file_size": 1}, [], "search again with metadata_ttl=0"),
+        ({"file_size": 10**30}, [], "search with metadata_ttl=0"),
+        ({"file_size": "10"}, [], "search with metadata_ttl=0"),
+        ({"file_size": 1}, [], "search with metadata_ttl=0"),
     ],
     ids=repr,
 )
@@ -263,7 +263,7 @@ def test_a_web_page_in_place_of_anything_is_named(data_dir: Path, match: str) ->
         (page(count=None), ""),
         (page(count=2), ""),
         (page(count=0), ""),
-        (page(count=-1), "The list shrank each time it was read; ask again later."),
+        (page(count=-1), ""),
         (page(next="itself"), ""),
         (page(next="http://127.0.0.1:9/api/elsewhere/"), ""),
         (page(next="file:///etc/passwd"), ""),
@@ -281,7 +281,8 @@ def test_what_a_page_says_of_the_list_costs_no_record(
         assert result.keys() == [*BAD, *GOOD]
         assert len(result.failures) == (1 if text else 0)
         assert all(text in reason for reason in result.failures.reason)
-        assert len([each for each in server.requests if LIST in each.path]) <= 6
+        # NOTE: twice the first page, an empty one, and two that were asked for ahead.
+        assert len([each for each in server.requests if LIST in each.path]) <= 8
 
 
 def without_next(answer: Answer) -> Answer:
