@@ -25,7 +25,7 @@ from intake_neurovault.errors import (
     StoreError,
 )
 from intake_neurovault.integrity import check_file, compress_file
-from intake_neurovault.ledger import Ledger
+from intake_neurovault.ledger import Ledger, warn_once
 from intake_neurovault.receipts import Entry
 from intake_neurovault.records import Image, ImageFile
 from intake_neurovault.sidecars import read_image
@@ -33,7 +33,6 @@ from intake_neurovault.sidecars import read_image
 logger = logging.getLogger(__name__)
 
 _UNSAVED: dict[Path, Entry] = {}
-_WARNED: set[Path] = set()
 
 # NOTE: identities hold no host, so any will do to read the path out of a record.
 _ANY_SERVER = "https://neurovault.org"
@@ -188,13 +187,8 @@ class Shelf(Ledger):
             _UNSAVED.pop(self.place(file), None)
         except StoreError as error:
             _UNSAVED[self.place(file)] = entry
-            if self.root not in _WARNED:
-                _WARNED.add(self.root)
-                msg = (
-                    f"{error} Until then each process verifies the files of this "
-                    "store anew."
-                )
-                warnings.warn(msg, NeuroVaultWarning, stacklevel=3)
+            meanwhile = "Until then each process verifies the files of this store anew."
+            warn_once(self.root, error, meanwhile)
 
     def confirm(self, file: ImageFile) -> None:
         """Note that the local file is still the server's, under a new record.
