@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from intake_neurovault import atomic, layout, sidecars
+from intake_neurovault import layout, sidecars
 from intake_neurovault.entries import record_bytes
 from intake_neurovault.errors import CorruptFileError, NeuroVaultWarning, StoreError
 from intake_neurovault.layout import Location
@@ -59,17 +59,18 @@ def local_copy(
     ...     found.relative_to(folder).as_posix()
     '.intake_neurovault/records/collection_1/about.json'
     """
-    root = listings.store.root
+    store = listings.store
+    root = store.root
     if listings.mode in KEEPING and _readable(root, location):
         return root / layout.unparse(location)
     data = record_bytes(ask())
-    place = root / _place(location)
+    path = _place(location)
+    place = root / path
     with suppress(OSError):
         if place.read_bytes() == data:
             return place
     try:
-        with atomic.store_errors(root):
-            atomic.write_bytes(place, data, parents=True)
+        store.save_bytes(path, data)
     except StoreError as error:
         warnings.warn(f"{error}", NeuroVaultWarning, stacklevel=2)
         return data

@@ -234,10 +234,27 @@ class Ledger:
         StoreError
             If it cannot be written.
         """
-        data = json.dumps({"format": FORMAT, **content}).encode("utf-8")
+        self.save_bytes(path, json.dumps({"format": FORMAT, **content}).encode("utf-8"))
+
+    def save_bytes(self, path: str, data: bytes) -> None:
+        """Write any file of ours as it is, and clear away what killed writers left.
+
+        Parameters
+        ----------
+        path : str
+            Its path in the store.
+        data : bytes
+            Its content.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written.
+        """
+        place = self.root / path
         with atomic.store_errors(self.root):
-            atomic.write_bytes(self.root / path, data, parents=True)
-        sweep_once((self.root / path).parent)
+            atomic.write_bytes(place, data, parents=True)
+        sweep_once(place.parent)
 
 
 def read_note(path: Path) -> dict[str, Any] | None:
