@@ -77,14 +77,14 @@ class Shelf(Ledger):
             process.
         """
         place = self.place(file)
-        while (found := _stat(place)) is not None:
+        while (found := look(place)) is not None:
             entry = self._entry(file)
             if entry is not None and entry.holds_for(found):
                 return None if entry.is_elsewhere(file) else place
             try:
                 verified = self._verify(file, place)
             except OSError as error:
-                if _same(found, _stat(place)):
+                if is_same(found, look(place)):
                     self._set_aside(place, error)
                     return None
                 continue
@@ -108,7 +108,7 @@ class Shelf(Ledger):
             Whether image, path, size and date of change are those of the local
             file, by its receipt or else by the record beside it.
         """
-        if _stat(self.place(file)) is None:
+        if look(self.place(file)) is None:
             return False
         entry = self._valid_entry(file)
         known = (entry and entry.file) or self._recorded(file)
@@ -215,14 +215,14 @@ class Shelf(Ledger):
         return Entry.read(self.root / path)
 
     def _valid_entry(self, file: ImageFile) -> Entry | None:
-        found = _stat(self.place(file))
+        found = look(self.place(file))
         entry = self._entry(file) if found else None
         return entry if entry and found and entry.holds_for(found) else None
 
     def _verify(self, file: ImageFile, place: Path) -> Entry:
         found = place.stat()
         facts = check_file(place, label=file.label)
-        if not facts.gzipped and not self.read_only and _gzip_in_place(place):
+        if not facts.gzipped and not self.read_only and _gzip_in_place(place, found):
             return self._verify(file, place)
         return Entry(facts.size, found.st_mtime_ns, facts.sha256)
 
@@ -268,7 +268,24 @@ class Shelf(Ledger):
             return None
 
 
-def _stat(place: Path) -> os.stat_result | None:
+def look(place: Path) -> os.stat_result | None:
+    """Look at the state of a file.
+
+    Parameters
+    ----------
+    place : pathlib.Path
+        The file.
+
+    Returns
+    -------
+    os.stat_result or None
+        None if there is no file, or it cannot be looked at.
+
+    Examples
+    --------
+    >>> look(Path("/no/such/file")) is None
+    True
+    """
     try:
         found = place.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -279,7 +296,24 @@ def _stat(place: Path) -> os.stat_result | None:
     return found if stat.S_ISREG(found.st_mode) else None
 
 
-def _same(one: os.stat_result, other: os.stat_result | None) -> bool:
+def is_same(one: os.stat_result, other: os.stat_result | None) -> bool:
+    """Tell whether a file is still the one that was looked at before.
+
+    Parameters
+    ----------
+    one, other : os.stat_result or None
+        What was found before, and what is found now.
+
+    Returns
+    -------
+    bool
+        Whether number, size and time of last change are the same.
+
+    Examples
+    --------
+    >>> is_same(Path.cwd().stat(), None)
+    False
+    """
     return other is not None and (one.st_ino, one.st_size, one.st_mtime_ns) == (
         other.st_ino,
         other.st_size,
@@ -293,14 +327,18 @@ def _on_its_way(entry: Entry | None, there: Entry) -> bool:
     return entry is not None and entry.sha256 != there.sha256 and 0 <= age < atomic.DAY
 
 
-def _gzip_in_place(place: Path) -> bool:
+def _gzip_in_place(place: Path, plain: os.stat_result) -> bool:
+    """Gzip a file that was found plain; True if another is there now, of whomever."""
     # NOTE: nilearn stores a `.nii` under a name that ends in `.nii.gz`, where no
     # tool can open it.
     try:
         with atomic.temporary(place) as part:
             compress_file(place, part)
-            part.replace(place)
+            # NOTE: what was read may have come meanwhile, and be gzipped already.
+            if is_same(plain, look(place)):
+                part.replace(place)
     except OSError as error:
-        logger.warning("%s cannot be gzipped: %s", place, error)
-        return False
+        if is_same(plain, look(place)):
+            logger.warning("%s cannot be gzipped: %s", place, error)
+            return False
     return True

@@ -196,6 +196,37 @@ def test_file_without_its_gzip_is_gzipped(store):
     assert store.local_path(FILE) == place
 
 
+REPLACED = """
+import os, sys
+sys.path.insert(0, sys.argv[2])
+from trees import Store, gzipped, image_file
+from pathlib import Path
+store = Store(Path(sys.argv[1]))
+place, opened = store.place(image_file()), 0
+def hook(event, args):
+    global opened
+    if event == "open" and str(args[0]) == str(place):
+        opened += 1
+        if opened == 2:
+            other = place.with_name("other")
+            other.write_bytes(gzipped(1)) if sys.argv[3] == "there" else None
+            other.replace(place) if sys.argv[3] == "there" else place.unlink()
+sys.addaudithook(hook)
+found = store.local_path(image_file())
+print(found and opened)
+"""
+
+
+@pytest.mark.parametrize(("now", "opened"), [("there", "3"), ("gone", "None")])
+def test_file_that_is_replaced_while_it_is_gzipped(store, run_python, now, opened):
+    place = bring(store, nifti(), image_json())
+    here = str(Path(__file__).parent)
+    done = run_python(REPLACED, str(store.root), here, now)
+    assert done.stdout.strip() == opened
+    assert place.exists() == (now == "there")
+    assert now == "gone" or place.read_bytes() == gzipped(1)
+
+
 def test_read_only_leaves_a_file_without_its_gzip(store):
     place = bring(store, nifti())
     assert replace(store, read_only=True).local_path(FILE) == place
