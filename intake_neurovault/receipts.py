@@ -87,6 +87,27 @@ class Entry:
         """
         return (self.size, self.mtime_ns) == (found.st_size, found.st_mtime_ns)
 
+    def is_of(self, other: Entry) -> bool:
+        """Tell whether two receipts are of the same bytes, written at the same time.
+
+        Parameters
+        ----------
+        other : Entry
+            The other receipt.
+
+        Returns
+        -------
+        bool
+            Whether size, time of last change and hash are the same.
+
+        Examples
+        --------
+        >>> Entry(1024, 0, sha256="aa").is_of(Entry(1024, 0, sha256="bb"))
+        False
+        """
+        own = (self.size, self.mtime_ns, self.sha256)
+        return own == (other.size, other.mtime_ns, other.sha256)
+
     def is_elsewhere(self, file: ImageFile) -> bool:
         """Tell whether this is another server's file of the same number.
 

@@ -28,7 +28,7 @@ from intake_neurovault.errors import (
 from intake_neurovault.ledger import StoredListing, sweep_once
 from intake_neurovault.receipts import Entry, Receipt
 from intake_neurovault.records import Collection, Image, ImageFile
-from intake_neurovault.shelf import Shelf
+from intake_neurovault.shelf import Shelf, is_same, look
 from intake_neurovault.sidecars import OnDisk
 
 __all__ = ["OnDisk", "Receipt", "Store", "StoredListing"]
@@ -197,14 +197,26 @@ class Store(Shelf):
         place = self.place(image.file)
         with atomic.store_errors(self.root):
             self._create_folder(image, collection)
+            _refuse_folder(place)
             with atomic.temporary(place) as part:
-                entry = Entry.of_download(image.file, write(part), part.stat())
+                written = write(part)
+                found = part.stat()
+                entry = Entry.of_download(image.file, written, found)
                 # NOTE: before the image, so that no kill in between leaves bytes
                 # that an older receipt or record would describe.
                 self.remember(image.file, entry)
                 part.replace(place)
         self.describe(image, collection)
+        self._insist(image.file, entry, found)
         return place
+
+    def _insist(self, file: ImageFile, entry: Entry, written: os.stat_result) -> None:
+        """Write the receipt again if that of another writer is beside our image."""
+        # NOTE: of two writers, one may be the first to note and the last to rename.
+        if is_same(written, look(self.place(file))):
+            kept = self._entry(file)
+            if kept is None or not kept.is_of(entry):
+                self.remember(file, entry)
 
     def is_described(self, file: ImageFile) -> bool:
         """Tell whether the records of a file can be read.
@@ -242,9 +254,11 @@ class Store(Shelf):
             If the store cannot be written, or is `read_only`.
         """
         sidecar = self.root / layout.sidecar_path(collection.id, image.id)
+        read = partial(sidecars.read_image, self.root, collection.id, image.id)
         with atomic.store_errors(self.root):
             self._create_folder(image, collection)
             record = sidecars.image_bytes(image.raw, collection.id, image.id)
+            self._spare_damaged(sidecar, read)
             atomic.write_bytes(sidecar, record)
 
     def words(self, collection_id: int, image_id: int) -> dict[str, Any] | None:
@@ -304,9 +318,37 @@ class Store(Shelf):
         folder = self.root / layout.collection_dir(collection.id)
         record = sidecars.collection_bytes(collection.raw, collection.id)
         if not atomic.create_folder(folder, layout.COLLECTION_METADATA, record):
-            _write_if_new(folder / layout.COLLECTION_METADATA, record)
+            self._describe_collection(collection.id, record)
         sweep_once(self.root)
         sweep_once(folder)
+
+    def _describe_collection(self, collection_id: int, record: bytes) -> None:
+        """Write the record of a collection, unless it is there."""
+        path = self.root / layout.collection_metadata_path(collection_id)
+        try:
+            if path.read_bytes() == record:
+                return
+        except FileNotFoundError:
+            logger.info("%s was missing and is made anew.", path)
+        read = partial(sidecars.read_collection, self.root, collection_id)
+        self._spare_damaged(path, read)
+        atomic.write_bytes(path, record)
+
+    def _spare_damaged(self, path: Path, read: Callable[[], object]) -> None:
+        """Move a record that cannot be read out of the way of the one to come."""
+        found = look(path)
+        if found is None:
+            return
+        try:
+            read()
+        except FileNotFoundError:
+            return
+        except CorruptFileError as error:
+            # NOTE: by now it may be a good one, of another writer.
+            if not is_same(found, look(path)):
+                return
+            if aside := self._quarantine(path):
+                logger.warning("Made anew: %s What it held is in %s.", error, aside)
 
 
 def _or_none(read: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
@@ -319,10 +361,10 @@ def _or_none(read: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
         return None
 
 
-def _write_if_new(path: Path, data: bytes) -> None:
-    try:
-        if path.read_bytes() == data:
-            return
-    except FileNotFoundError:
-        logger.info("%s was missing and is made anew.", path)
-    atomic.write_bytes(path, data)
+def _refuse_folder(place: Path) -> None:
+    if place.is_dir():
+        msg = (
+            f"A folder stands in the place of an image, {place}; move it away, or pass "
+            "another data_dir=."
+        )
+        raise StoreError(msg)

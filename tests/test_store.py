@@ -9,13 +9,15 @@ import multiprocessing
 import os
 import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -47,11 +49,12 @@ from intake_neurovault.errors import (
     UnreachableError,
 )
 from intake_neurovault.receipts import Entry
-from intake_neurovault.records import Image
+from intake_neurovault.records import Collection, Image, ImageFile
 from intake_neurovault.store import Store
 
 FILE = image_file()
 SIDECAR = layout.sidecar_path(12, 3)
+RECORDS = [SIDECAR, layout.collection_metadata_path(12)]
 
 
 @pytest.fixture
@@ -66,6 +69,12 @@ def theirs(root: Path) -> dict[str, bytes | None]:
         for name, data in tree(root).items()
         if not name.startswith(layout.OURS)
     }
+
+
+def quarantined(store: Store) -> list[Path]:
+    """What was set aside."""
+    found = (store.root / layout.OURS / "quarantine").rglob("*")
+    return [path for path in found if path.is_file()]
 
 
 def offline(store: Store, ids: list[int], **more: object) -> list[int]:
@@ -244,6 +253,49 @@ class TestAdding:
         add(store)
         assert offline(store, [3]) == [3]
 
+    @pytest.mark.parametrize("path", RECORDS)
+    @pytest.mark.parametrize("content", [b'{"id": 3, "na', b'{"id": 99}', b"[12]"])
+    def test_damaged_record_goes_to_the_quarantine_first(
+        self, store, path, content, caplog
+    ):
+        add(store)
+        before = tree(store.root)
+        (store.root / path).write_bytes(content)
+        with caplog.at_level(logging.WARNING):
+            store.describe(image(), collection())
+        assert before.items() <= tree(store.root).items()
+        [aside] = quarantined(store)
+        assert aside.read_bytes() == content
+        assert aside.name.endswith(Path(path).name)
+        assert str(aside) in caplog.text
+
+    def test_records_that_differ_are_replaced(self, store):
+        add(store)
+        older = image(name="old"), collection(name="old")
+        store.describe(*older)
+        store.describe(image(), collection())
+        assert quarantined(store) == []
+        assert store.image_record(3)[0]["name"] == "faces − houses"
+
+    @pytest.mark.parametrize("path", RECORDS)
+    def test_damaged_record_is_replaced_where_none_can_be_kept(self, store, path):
+        add(store)
+        (store.root / path).write_bytes(b"{")
+        shutil.rmtree(store.root / layout.OURS)
+        (store.root / layout.OURS).touch()
+        store.describe(image(), collection())
+        assert offline(store, [3]) == [3]
+
+    @pytest.mark.parametrize("path", RECORDS)
+    def test_folder_in_the_place_of_a_record_stays(self, store, path):
+        add(store)
+        (store.root / path).unlink()
+        (store.root / path / "mine").mkdir(parents=True)
+        before = tree(store.root)
+        with pytest.raises(StoreError, match="cannot be written"):
+            store.describe(image(), collection())
+        assert tree(store.root) == before
+
     @pytest.mark.parametrize(
         "error", [UnreachableError("gone"), ConnectionResetError(104, "gone")]
     )
@@ -293,6 +345,22 @@ class TestAdding:
         assert store.local_path(FILE) is None
         assert store.image_record(3) is None
         assert len(store.collections_on_disk()) == 0
+
+    def test_folder_in_the_place_of_an_image(self, store):
+        add(store)
+        store.place(FILE).unlink()
+        (store.place(FILE) / "mine").mkdir(parents=True)
+        before = tree(store.root)
+        asked = []
+
+        def write(target):
+            asked.append(target)
+            return writer(gzipped(1))(target)
+
+        with pytest.raises(StoreError, match=r"A folder stands.*image_3.*move it away"):
+            store.add(image(), collection(), write)
+        assert asked == []
+        assert tree(store.root) == before
 
     def test_receipts_that_cannot_be_written(self, store):
         store.root.mkdir()
@@ -519,3 +587,58 @@ def test_a_reader_between_receipt_and_image_spoils_no_identity(store):
     assert store.local_path(FILE).read_bytes() == gzipped(0)
     assert store.is_current(FILE) is True
     assert store.is_current(older.file) is False
+
+
+def nothing() -> None:
+    """Let nobody go first."""
+
+
+@dataclass(frozen=True)
+class Polite(Store):
+    """Lets others go first, where two writers can come between each other."""
+
+    noted: Callable[[], None] = nothing
+    """Called after the receipt, before the image."""
+    renamed: Callable[[], None] = nothing
+    """Called after the image, before the record."""
+
+    def remember(self, file: ImageFile, entry: Entry) -> None:
+        super().remember(file, entry)
+        self.noted()
+
+    def describe(self, image: Image, collection: Collection) -> None:
+        self.renamed()
+        super().describe(image, collection)
+
+
+@pytest.mark.parametrize("last", ["ours", "theirs"], ids="record {}".format)
+def test_the_receipt_is_that_of_the_image_which_came_last(store, last):
+    """Receipts ours and theirs; images theirs and ours; records in either order."""
+    ours, theirs = image(), image(modify_date="2025-01-01T00:00:00+01:00")
+    turn, done = threading.Event(), threading.Event()
+    second = Polite(store.root, renamed=lambda: turn.set() or done.wait(30))
+    if last == "ours":
+        second = store
+    with ThreadPoolExecutor(1) as pool:
+
+        def meanwhile() -> None:
+            if not waiting:
+                work = second.add, theirs, collection(), writer(gzipped(1))
+                waiting.append(pool.submit(*work))
+                assert last == "ours" or turn.wait(30)
+                assert last == "theirs" or waiting[0].result(30)
+
+        waiting = []
+        first = Polite(store.root, noted=meanwhile)
+        first.add(ours, collection(), writer(gzipped(0)))
+        done.set()
+    assert waiting[0].result() == store.place(FILE)
+    receipt = Entry.read(store.root / layout.receipt_path(12, 3))
+    assert receipt.holds_for(store.place(FILE).stat())
+    assert receipt.file.same_bytes_as(ours.file)
+    assert store.local_path(FILE).read_bytes() == gzipped(0)
+    record = store.image_record(3)[0]
+    wanted = ours if last == "ours" else theirs
+    assert record["modify_date"] == wanted.raw["modify_date"]
+    assert store.is_current(ours.file) is True
+    assert store.is_current(theirs.file) is False
