@@ -153,7 +153,9 @@ def build(
     --------
     >>> raw = {"id": 3, "collection_id": 1, "map_type": "Z map"}
     >>> image = Image.from_json(raw, base_url="https://neurovault.org")
-    >>> recipe = Recipe(Reader.parse(), opener=lambda files: [None for _ in files])
+    >>> def opener(files, *, doubted=False):
+    ...     return [None for _ in files]
+    >>> recipe = Recipe(Reader.parse(), opener)
     >>> build([image], recipe).maps.shape
     (1, 61, 73, 61)
     """

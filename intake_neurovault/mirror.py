@@ -9,11 +9,13 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from intake_neurovault import halt
 from intake_neurovault.client import Client
 from intake_neurovault.errors import (
     AnswerError,
+    CorruptFileError,
     NeuroVaultError,
     NeuroVaultWarning,
     OfflineError,
@@ -27,6 +29,7 @@ from intake_neurovault.store import Store
 
 logger = logging.getLogger(__name__)
 
+Content = TypeVar("Content")
 
 _LOCKS: dict[int, tuple[threading.Lock, ...]] = {}
 
@@ -121,15 +124,59 @@ class Mirror:
             self._complete(file)
             return path
         if self.offline:
-            msg = (
-                f"The file of image {file.image_id} (collection "
-                f"{file.collection_id}) is not in the store {self.store.root}; run "
-                "once without mode='offline' to fetch it."
-            )
-            raise OfflineError(msg)
+            raise OfflineError(self._lacking(file))
         with halt.holding(_lock((self.client.url, self.store.root, file))):
             path = self.kept(file)
             return path or self._download(file, progress)
+
+    def read(
+        self, file: ImageFile | None, path: Path, read: Callable[[Path], Content]
+    ) -> Content:
+        """Read a local file; one that turns out to be damaged is had again, once.
+
+        Parameters
+        ----------
+        file : ImageFile or None
+            What it should be; None if it can be had from nowhere.
+        path : pathlib.Path
+            Where it is, as `local` gave it.
+        read : callable
+            Gives what is wanted of the file at a path.
+
+        Returns
+        -------
+        object
+            What `read` gives.
+
+        Raises
+        ------
+        CorruptFileError
+            As `read`, if the file is damaged still.
+        OfflineError, MissingError, PrivateError, ServerError, StoreError
+            If it is damaged and cannot be had again.
+        """
+        try:
+            return read(path)
+        except CorruptFileError:
+            if file is None:
+                raise
+            self.store.doubt(file)
+            again = self.local(file)
+        return read(again)
+
+    def _lacking(self, file: ImageFile) -> str:
+        """Say why there is no file offline, and what to do."""
+        what = f"The file of image {file.image_id} (collection {file.collection_id})"
+        if self.store.is_unusable(file):
+            return (
+                f"{what} in the store {self.store.root} is damaged or cannot be read; "
+                "run once without mode='offline' to fetch it again, or run "
+                "`neurovault cache repair`."
+            )
+        return (
+            f"{what} is not in the store {self.store.root}; run once without "
+            "mode='offline' to fetch it."
+        )
 
     def _complete(self, file: ImageFile) -> None:
         """Write the records of a kept file anew, where a crash left none or half."""

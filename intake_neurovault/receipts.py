@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -86,6 +86,22 @@ class Entry:
             Whether size and time of last change are the same.
         """
         return (self.size, self.mtime_ns) == (found.st_size, found.st_mtime_ns)
+
+    def doubted(self) -> Entry:
+        """Give a receipt that holds for no file, but still tells which file it was.
+
+        Returns
+        -------
+        Entry
+            The receipt.
+
+        Examples
+        --------
+        >>> here = Path.cwd().stat()
+        >>> Entry(here.st_size, here.st_mtime_ns, "").doubted().holds_for(here)
+        False
+        """
+        return replace(self, size=-1)
 
     def is_of(self, other: Entry) -> bool:
         """Tell whether two receipts are of the same bytes, written at the same time.

@@ -94,6 +94,43 @@ class Shelf(Ledger):
             return None if known.is_elsewhere(file) else place
         return None
 
+    def doubt(self, file: ImageFile) -> None:
+        """Have a local file read to its end when it is wanted next.
+
+        A power cut may take bytes and leave size and time of last change, so that
+        the receipt of a damaged file still holds.
+
+        Parameters
+        ----------
+        file : ImageFile
+            The file.
+
+        Warns
+        -----
+        NeuroVaultWarning
+            As `remember`.
+        """
+        entry = self._valid_entry(file)
+        if entry is not None:
+            self.remember(file, entry.doubted())
+
+    def is_unusable(self, file: ImageFile) -> bool:
+        """Tell whether there is a local file that `local_path` refused.
+
+        Parameters
+        ----------
+        file : ImageFile
+            The file.
+
+        Returns
+        -------
+        bool
+            Whether it is damaged or cannot be read; False if no file is there, or
+            that of another server.
+        """
+        there = look(self.place(file)) is not None
+        return there and self._valid_entry(file) is None
+
     def is_current(self, file: ImageFile) -> bool:
         """Tell whether the local file holds the bytes that the server has now.
 

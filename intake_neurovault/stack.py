@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intake_neurovault.errors import (
+    CorruptFileError,
     GeometryError,
     MissingError,
     NeuroVaultError,
@@ -34,13 +35,18 @@ _log = logging.getLogger(__name__)
 class Opener(Protocol):
     """What makes files local; it travels to the workers, so it must be picklable."""
 
-    def __call__(self, files: Sequence[ImageFile], /) -> Sequence[Path | None]:
+    def __call__(
+        self, files: Sequence[ImageFile], /, *, doubted: bool = False
+    ) -> Sequence[Path | None]:
         """Give the local, verified file of each, downloading what is missing.
 
         Parameters
         ----------
         files : sequence of ImageFile
             The files of one block, which may be fetched several at a time.
+        doubted : bool
+            Whether what was given before turned out to be damaged or gone, so that
+            nothing that is known of it may be trusted.
 
         Returns
         -------
@@ -98,7 +104,7 @@ class MapStack:
     It has what :func:`dask.array.from_array` asks of an array. Indexing opens the
     files of the images that are asked for, all in one call of the opener, and
     decodes them one after the other, so that no more than the result and one map
-    are in memory.
+    are in memory. A file that turns out to be damaged or gone is opened once more.
     """
 
     maps: tuple[StackedMap, ...]
@@ -206,8 +212,7 @@ class MapStack:
     def _decode(self, each: StackedMap, path: Path) -> Block | None:
         """Read one map, or raise or log as the policy says."""
         try:
-            data = self.reader(path, discrete=each.discrete, label=each.label)
-            self._check_shape(each, data)
+            return self._decode_twice(each, path)
         except NeuroVaultError as error:
             if self.errors == "raise":
                 raise
@@ -219,6 +224,22 @@ class MapStack:
                 raise StoreError(msg) from error
             _log.warning("All of %s is NaN: %s", each.label, error)
             return None
+
+    def _decode_twice(self, each: StackedMap, path: Path) -> Block | None:
+        """Read one map, after a second look at its file if that is not whole."""
+        try:
+            return self._decode_once(each, path)
+        except (CorruptFileError, FileNotFoundError) as error:
+            if each.file is None:
+                raise
+            _log.info("The file of %s is looked at once more: %s", each.label, error)
+            # NOTE: within the clause, so that a second error has the first behind it.
+            (again,) = self.opener([each.file], doubted=True)
+        return None if again is None else self._decode_once(each, again)
+
+    def _decode_once(self, each: StackedMap, path: Path) -> Block:
+        data = self.reader(path, discrete=each.discrete, label=each.label)
+        self._check_shape(each, data)
         return data
 
     def _check_shape(self, each: StackedMap, data: Block) -> None:

@@ -7,17 +7,13 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from intake_neurovault.client import Client
-from intake_neurovault.errors import (
-    Failure,
-    MissingError,
-    NeuroVaultError,
-    ServerError,
-)
+from intake_neurovault.errors import Failure, MissingError, NeuroVaultError, ServerError
 from intake_neurovault.finder import Finder
 from intake_neurovault.found import Found
 from intake_neurovault.listings import Listings
@@ -212,17 +208,21 @@ class Vault:
         files = [file for image in images if (file := _file(image, report))]
         paths = self._local(files, report, self.pool)
         report.warn("fetched")
-        return Fetched(
-            tuple(paths.get(image.id) for image in images), tuple(report.failures)
-        )
+        found = tuple(paths.get(image.id) for image in images)
+        return Fetched(found, tuple(report.failures))
 
-    def open(self, files: Sequence[ImageFile]) -> Sequence[Path | None]:
+    def open(
+        self, files: Sequence[ImageFile], /, *, doubted: bool = False
+    ) -> Sequence[Path | None]:
         """Give local files to a computation, downloading what is missing.
 
         Parameters
         ----------
         files : sequence of ImageFile
             The files of one chunk.
+        doubted : bool
+            Whether what is stored is read to its end first, since it did not prove
+            to be what was verified; and downloaded again where it is damaged.
 
         Returns
         -------
@@ -242,9 +242,10 @@ class Vault:
         """
         report = self.pool.report()
         # NOTE: a chunk is one of many; a bar for each would only flicker.
-        pool = replace(
-            self.pool, progress=False, workers=min(self.pool.workers, len(files) or 1)
-        )
+        workers = min(self.pool.workers, len(files) or 1)
+        pool = replace(self.pool, progress=False, workers=workers)
+        for file in files if doubted else ():
+            self.mirror.store.doubt(file)
         paths = self._local(files, report, pool)
         for failure in report.failures:
             logger.warning("Left empty: %s", failure.reason)
@@ -281,7 +282,8 @@ class Vault:
             if path is None:
                 continue
             try:
-                geometries[place] = read_geometry(path, label=image.label)
+                read = partial(read_geometry, label=image.label)
+                geometries[place] = self.mirror.read(image.file, path, read)
             except NeuroVaultError as error:
                 where = str(path)
                 failure = Failure(image.id, image.collection_id, where, str(error), 0)
@@ -383,9 +385,8 @@ class Vault:
 
     def _failure(self, file: ImageFile, error: NeuroVaultError) -> Failure:
         url = self.mirror.client.file_url(file, shown=True)
-        return Failure(
-            file.image_id, file.collection_id, url, str(error), error.attempts
-        )
+        ids = file.image_id, file.collection_id
+        return Failure(*ids, url, str(error), error.attempts)
 
 
 def _file(image: Image, report: Report) -> ImageFile | None:

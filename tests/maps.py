@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,11 @@ def write_values(folder: Path, numbers: Sequence[int], grid: Grid = COARSE) -> N
         write(folder, number, values(number, grid), grid)
 
 
+def write_values_of(folder: Path, number: int) -> None:
+    """Write the usual file of an image."""
+    write(folder, number, values(number))
+
+
 @dataclass(frozen=True)
 class FolderOpener:
     """Gives the files of a folder; None for one that is not there."""
@@ -75,7 +80,9 @@ class FolderOpener:
     folder: Path
     """Where the files are, named by the image."""
 
-    def __call__(self, files: Sequence[ImageFile], /) -> Sequence[Path | None]:
+    def __call__(
+        self, files: Sequence[ImageFile], /, *, doubted: bool = False
+    ) -> Sequence[Path | None]:
         paths = [self.folder / f"{file.image_id}.nii.gz" for file in files]
         return [path if path.exists() else None for path in paths]
 
@@ -84,7 +91,9 @@ class FolderOpener:
 class StrictOpener(FolderOpener):
     """Raises for a file that is not there."""
 
-    def __call__(self, files: Sequence[ImageFile], /) -> Sequence[Path | None]:
+    def __call__(
+        self, files: Sequence[ImageFile], /, *, doubted: bool = False
+    ) -> Sequence[Path | None]:
         paths = super().__call__(files)
         for file, path in zip(files, paths, strict=True):
             if path is None:
@@ -100,7 +109,9 @@ class CountingOpener(FolderOpener):
     calls: list[list[int]] = field(default_factory=list, compare=False)
     """The images of each call."""
 
-    def __call__(self, files: Sequence[ImageFile], /) -> Sequence[Path | None]:
+    def __call__(
+        self, files: Sequence[ImageFile], /, *, doubted: bool = False
+    ) -> Sequence[Path | None]:
         self.calls.append([file.image_id for file in files])
         return super().__call__(files)
 
@@ -108,3 +119,18 @@ class CountingOpener(FolderOpener):
     def opened(self) -> list[int]:
         """All images asked for, in ascending order."""
         return sorted(number for call in self.calls for number in call)
+
+
+@dataclass(frozen=True)
+class MendingOpener(CountingOpener):
+    """Makes a file anew when it is doubted."""
+
+    mend: Callable[[Path, int], object] = write_values_of
+    """Called with the folder and the number of the image."""
+
+    def __call__(
+        self, files: Sequence[ImageFile], /, *, doubted: bool = False
+    ) -> Sequence[Path | None]:
+        for file in files if doubted else ():
+            self.mend(self.folder, file.image_id)
+        return super().__call__(files)

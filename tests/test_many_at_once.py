@@ -37,7 +37,7 @@ from nilearn.datasets import fetch_neurovault
 from trees import gzipped
 
 from intake_neurovault import atomic, layout
-from intake_neurovault.errors import CorruptFileError, NeuroVaultWarning
+from intake_neurovault.errors import NeuroVaultWarning, OfflineError
 from intake_neurovault.integrity import check_file
 from intake_neurovault.store import Store
 from intake_neurovault.testing import NeuroVaultServer
@@ -369,20 +369,71 @@ def test_a_file_of_another_size_is_found_and_had_again(
         assert job(busy.url, str(data_dir))["hashes"] == held(busy)
 
 
-def test_what_a_power_cut_took_is_found_when_it_is_read(
-    busy: NeuroVaultServer, data_dir: Path
-) -> None:
+def zeroed(place: Path) -> None:
     """Size and time of last change are as they were, the content is zeros."""
-    query(busy.url, str(data_dir))
-    place = data_dir / "neurovault" / layout.image_path(1, EVERY[0])
     state = place.stat()
     place.write_bytes(bytes(state.st_size))
     os.utime(place, ns=(state.st_atime_ns, state.st_mtime_ns))
-    with pytest.raises(CorruptFileError, match=f"(?i)image {EVERY[0]} .*not NIfTI"):
-        query(busy.url, str(data_dir))
-    os.utime(place)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "mode"),
+    [
+        ("threads", "download_new"),
+        ("threads", "update"),
+        ("processes", "download_new"),
+    ],
+)
+def test_what_a_power_cut_took_is_had_again_when_it_is_read(
+    busy: NeuroVaultServer, data_dir: Path, scheduler: str, mode: str
+) -> None:
+    before = query(busy.url, str(data_dir))
+    place = data_dir / "neurovault" / layout.image_path(1, EVERY[0])
+    zeroed(place)
+    found = result_of(busy.url, str(data_dir), mode=mode).to_dask()
+    busy.clear_requests()
+    if scheduler == "threads":
+        text = f"(?i)image {EVERY[0]} .*not NIfTI.*moved to"
+        with pytest.warns(NeuroVaultWarning, match=text):
+            mean = found.maps.mean().compute(scheduler=scheduler)
+    else:
+        mean = found.maps.mean().compute(scheduler=scheduler, num_workers=2)
+    assert float(mean) == before["mean"]
+    assert len(asked(busy, "/media/")) == 1
+    assert query(busy.url, str(data_dir)) == before
+    assert not busy.requests
+    Held(busy).check(Store.parse(data_dir).root, "a power cut")
+
+
+def test_offline_what_a_power_cut_took_is_named(
+    busy: NeuroVaultServer, data_dir: Path
+) -> None:
+    before = query(busy.url, str(data_dir))
+    place = data_dir / "neurovault" / layout.image_path(1, EVERY[0])
+    zeroed(place)
+    offline = result_of(busy.url, str(data_dir), mode="offline").to_dask()
+    wanted = f"image {EVERY[0]} .*damaged.*without mode='offline'.*cache repair"
+    for _ in range(2):
+        with (
+            pytest.warns(NeuroVaultWarning, match="is passed over"),
+            pytest.raises(OfflineError, match=wanted),
+        ):
+            offline.maps.compute()
+    assert place.exists()
     with pytest.warns(NeuroVaultWarning, match="moved to"):
-        assert query(busy.url, str(data_dir))["hashes"] == held(busy)
+        assert query(busy.url, str(data_dir)) == before
+
+
+def test_grids_are_read_of_what_a_power_cut_took(
+    busy: NeuroVaultServer, data_dir: Path
+) -> None:
+    before = result_of(busy.url, str(data_dir), grid=None).to_dask()
+    zeroed(data_dir / "neurovault" / layout.image_path(1, EVERY[0]))
+    again = result_of(busy.url, str(data_dir), grid=None)
+    with pytest.warns(NeuroVaultWarning, match="not NIfTI.*moved to"):
+        assert again.to_dask().maps.shape == before.maps.shape
+    assert len(again.failures) == 0
+    assert numbered(query(busy.url, str(data_dir))["hashes"]) == held(busy)
 
 
 # ---- dask --------------------------------------------------------------------------

@@ -84,6 +84,50 @@ def test_own_file_is_not_verified_again(store):
     assert store.local_path(FILE) == place
 
 
+@pytest.mark.parametrize("read_only", [True, False])
+def test_doubted_file_is_read_to_its_end_once(store, read_only):
+    place = add(store)
+    added = store.added(FILE)
+    shelf = replace(store, read_only=read_only)
+    shelf.doubt(FILE)
+    assert store.is_unusable(FILE) is True
+    assert shelf.local_path(FILE) == place
+    assert store.added(FILE) == added
+    assert store.is_current(FILE) is True
+    assert store.is_unusable(FILE) is False
+    change(place, bytes(len(gzipped())))
+    assert shelf.local_path(FILE) == place
+
+
+def test_doubted_file_that_is_damaged_is_set_aside(store):
+    place = add(store)
+    change(place, bytes(len(gzipped())))
+    store.doubt(FILE)
+    with pytest.warns(NeuroVaultWarning, match="not NIfTI.*moved to"):
+        assert store.local_path(FILE) is None
+    assert not place.exists()
+    assert store.is_unusable(FILE) is False
+    store.doubt(FILE)
+    add(store)
+    assert store.local_path(FILE) == place
+    assert store.is_current(FILE) is True
+
+
+def test_offline_a_doubted_file_stays_refused(store):
+    """The next process, and the next one that may ask, need not find it out again."""
+    place = add(store)
+    change(place, bytes(len(gzipped())))
+    reader = replace(store, read_only=True)
+    reader.doubt(FILE)
+    for _ in range(2):
+        with pytest.warns(NeuroVaultWarning, match="run once without mode='offline'"):
+            assert reader.local_path(FILE) is None
+        assert reader.is_unusable(FILE) is True
+    assert place.exists()
+    with pytest.warns(NeuroVaultWarning, match="moved to"):
+        assert store.local_path(FILE) is None
+
+
 @pytest.mark.parametrize(
     ("content", "later"),
     [(bytes(len(gzipped())), 1), (gzipped()[:-1], 0), (b"", 0)],

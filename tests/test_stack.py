@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import pickle
 import tracemalloc
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from maps import (
     FLIPPED,
     CountingOpener,
     FolderOpener,
+    MendingOpener,
     StrictOpener,
     record,
     values,
@@ -32,7 +34,7 @@ from intake_neurovault.errors import (
     StoreError,
 )
 from intake_neurovault.nifti import Reader
-from intake_neurovault.records import Image
+from intake_neurovault.records import Image, ImageFile
 from intake_neurovault.stack import MapStack, StackedMap
 
 NUMBERS = range(1, 6)
@@ -196,6 +198,56 @@ def test_a_file_that_cannot_be_read_is_nan_and_logged(
     assert [r.getMessage().partition(" is NaN")[0] for r in caplog.records] == [
         "All of image 9 (collection 1)"
     ]
+
+
+def gone(folder: Path, number: int) -> None:
+    (folder / f"{number}.nii.gz").unlink()
+
+
+@dataclass(frozen=True)
+class SpoiltOpener(MendingOpener):
+    """Gives a file that is spoilt before it is read."""
+
+    spoil: Callable[[Path, int], object] = broken
+
+    def __call__(
+        self, files: Sequence[ImageFile], /, *, doubted: bool = False
+    ) -> Sequence[Path | None]:
+        paths = super().__call__(files, doubted=doubted)
+        if not doubted:
+            self.spoil(self.folder, 2)
+        return paths
+
+
+@pytest.mark.parametrize("spoil", [broken, gone])
+def test_a_file_that_is_not_whole_is_opened_once_more(
+    spoil: Any, tmp_path: Path
+) -> None:
+    write_values(tmp_path, NUMBERS)
+    opener = SpoiltOpener(tmp_path, spoil=spoil)
+    stack = stack_of(tmp_path, *map(record, NUMBERS), opener=lambda _: opener)
+    block = stack[0:3]
+    np.testing.assert_array_equal(block, [values(n) for n in (1, 2, 3)])
+    assert opener.calls == [[1, 2, 3], [2]]
+
+
+@pytest.mark.parametrize("policy", ["raise", "warn"])
+@pytest.mark.parametrize("mend", [broken, gone])
+def test_a_file_that_stays_broken_is_opened_twice_at_most(
+    mend: Any, policy: Any, tmp_path: Path
+) -> None:
+    write_values(tmp_path, NUMBERS)
+    opener = SpoiltOpener(tmp_path, mend=mend)
+    images = map(record, NUMBERS)
+    stack = stack_of(tmp_path, *images, opener=lambda _: opener, errors=policy)
+    if mend is broken and policy == "raise":
+        with pytest.raises(CorruptFileError, match="image 2"):
+            stack[0:3]
+    else:
+        block = stack[0:3]
+        assert np.isnan(block[1]).all()
+        np.testing.assert_array_equal(block[2], values(3))
+    assert opener.calls == [[1, 2, 3], [2]]
 
 
 def test_a_record_without_file_is_named_or_nan(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import re
 from contextlib import nullcontext
@@ -113,6 +114,77 @@ def test_the_same_image_twice_is_downloaded_once(
     assert len(paths) == 3
     assert len(set(paths)) == 1
     assert len(asked(server, MEDIA)) == 1
+
+
+def zeroed(path: Path) -> None:
+    """Take the content of a file, and leave its size and time of last change."""
+    state = path.stat()
+    path.write_bytes(bytes(state.st_size))
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+@pytest.mark.parametrize("mode", ["download_new", "update", "overwrite"])
+def test_a_doubted_file_is_read_to_its_end_and_had_again_if_damaged(
+    server: NeuroVaultServer, data_dir: Path, mode: str
+) -> None:
+    found = find(server, data_dir, image_ids=[32015, 32016])
+    whole, damaged = vault_of(server, data_dir).fetch(found.images).paths
+    assert whole
+    assert damaged
+    zeroed(damaged)
+    files = files_of(found.images)
+    vault = vault_of(server, data_dir, mode)
+    if mode != "overwrite":
+        assert vault.open(files) == [whole, damaged]
+    server.clear_requests()
+    with pytest.warns(NeuroVaultWarning, match="image 32016.*moved to") as seen:
+        assert vault.open(files, doubted=True) == [whole, damaged]
+    assert len(seen) == 1
+    assert damaged.read_bytes() == server.file_bytes(32016)
+    assert len(asked(server, MEDIA)) == (2 if mode == "overwrite" else 1)
+    assert vault.open(files, doubted=True) == [whole, damaged]
+    assert asked(server, MEDIA) == []
+
+
+def test_offline_a_doubted_file_that_is_damaged_is_not_given(
+    server: NeuroVaultServer, data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = find(server, data_dir, image_ids=[32015])
+    (path,) = vault_of(server, data_dir).fetch(found.images).paths
+    assert path
+    zeroed(path)
+    files = files_of(found.images)
+    text = "32015 .* is damaged .*without mode='offline'.*`neurovault cache repair`"
+    with (
+        pytest.warns(NeuroVaultWarning, match="32015.*is passed over"),
+        pytest.raises(OfflineError, match=text),
+    ):
+        vault_of(server, data_dir, "offline").open(files, doubted=True)
+    lenient = vault_of(server, data_dir, "offline", "skip")
+    with pytest.warns(NeuroVaultWarning, match="32015.*is passed over"):
+        assert lenient.open(files, doubted=True) == [None]
+    assert re.search(text, caplog.text)
+    assert path.exists()
+
+
+@pytest.mark.parametrize("errors", ["raise", "skip"])
+def test_the_grid_of_a_damaged_file_is_read_after_it_was_had_again(
+    server: NeuroVaultServer, data_dir: Path, errors: str
+) -> None:
+    found = find(server, data_dir, image_ids=[32015])
+    vault = vault_of(server, data_dir, errors=errors)
+    paths = vault.fetch(found.images).paths
+    before = vault.geometries(found.images, paths)
+    assert paths[0]
+    zeroed(paths[0])
+    with pytest.warns(NeuroVaultWarning, match="32015.*moved to"):
+        assert vault.geometries(found.images, paths) == before
+    zeroed(paths[0])
+    offline = vault_of(server, data_dir, "offline", "skip")
+    with pytest.warns(NeuroVaultWarning, match="32015.*is passed over"):
+        geometries, failures = offline.geometries(found.images, paths)
+    assert geometries == [None]
+    assert "neurovault cache repair" in failures[0].reason
 
 
 @pytest.mark.parametrize("errors", ["warn", "skip"])
