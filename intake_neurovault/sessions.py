@@ -100,8 +100,9 @@ class _Response(http.client.HTTPResponse):
         self._left = _EXPECTED.get()
         self._room: float = _MOST_BETWEEN
 
-    def begin(self) -> None:
-        super().begin()
+    # NOTE: newer versions of Python are handed how many headers there may be.
+    def begin(self, **kwargs: Any) -> None:
+        super().begin(**kwargs)
         self._wire.room = math.inf
 
     def read1(self, n: int = -1) -> bytes:
