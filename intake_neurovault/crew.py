@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from heapq import heapify, heappush
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -21,7 +23,51 @@ MAX_WORKERS = 16
 """More connections than this would not be polite to a small public server."""
 
 _PATIENCE = 0.5  # seconds that threads have to end when they are called off
-_TURNS: ContextVar[threading.Semaphore | None] = ContextVar("turns", default=None)
+_POLL = 0.1  # seconds after which who waits for a turn asks whether to go on
+
+
+class _Turns:
+    """So many turns at a time; who comes first in the order of the work goes first.
+
+    A plain semaphore lets anybody go, and the one whose outcome is waited for may be
+    the last.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._free = number
+        self._waiting: list[tuple[int, ...]] = []
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def one(self, place: tuple[int, ...]) -> Iterator[None]:
+        with self._changed:
+            heappush(self._waiting, place)
+            try:
+                while not self._free or self._waiting[0] != place:
+                    self._changed.wait(_POLL)
+                    halt.check()
+                self._free -= 1
+            finally:
+                self._waiting.remove(place)
+                heapify(self._waiting)
+                self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += 1
+                self._changed.notify_all()
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where in all the work a thread stands."""
+
+    turns: _Turns
+    number: tuple[int, ...] = ()
+
+
+_PLACE: ContextVar[_Place | None] = ContextVar("place", default=None)
 _ALL: dict[int, threading.Semaphore] = {}
 
 
@@ -50,9 +96,9 @@ def turn() -> Iterator[None]:
     >>> with turn():
     ...     pass
     """
-    own = _TURNS.get()
+    here = _PLACE.get()
     with (
-        halt.holding(own) if own else nullcontext(),
+        here.turns.one(here.number) if here else nullcontext(),
         halt.holding(_everybodys()),
     ):
         yield
@@ -89,7 +135,8 @@ class Crew:
     def __init__(self, workers: int, spare: int = 0) -> None:
         self.size = workers + spare
         """How many threads work at most."""
-        self._turns = _TURNS.get() or threading.Semaphore(workers)
+        self._place = _PLACE.get() or _Place(_Turns(workers))
+        self._submitted = 0
         self._halt = halt.Halt(self._abandon)
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -115,7 +162,11 @@ class Crew:
         if self._halt.is_called_off:
             self._abandon()
 
+        number = (*self._place.number, self._submitted)
+        self._submitted += 1
+
         def job() -> None:
+            _PLACE.set(replace(self._place, number=number))
             # NOTE: whatever a job raises is for the one who asks for its outcome;
             # nobody does any more where that was settled by calling it off.
             with suppress(InvalidStateError):
@@ -164,7 +215,6 @@ class Crew:
 
     def _work(self) -> None:
         halt.enter(self._halt)
-        _TURNS.set(self._turns)
         while (job := self._jobs.get()) is not None:
             if self._halt.is_called_off:
                 return

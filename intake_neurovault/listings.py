@@ -323,7 +323,6 @@ class Listings:
     def _keep(
         self, about: Collection | None, ask: Callable[[], Listing]
     ) -> StoredListing:
-        # NOTE: of two lists that overlap, the one that began later knows more.
         began, listing = time.time(), ask()
         token, collection_id = (about.token, about.id) if about else (None, None)
         base = self.client.url
@@ -340,9 +339,12 @@ class Listings:
             complete=listing.complete,
             failures=(*listing.failures, *unreadable),
         )
+        before = self._stored(collection_id)
+        # NOTE: of two lists that overlap, the one that began later knows more.
+        if before and before.complete and began < before.fetched <= time.time():
+            return fresh
         # NOTE: what was known before an answer with gaps still serves offline.
-        before = None if fresh.complete else self._stored(collection_id)
-        kept = merged(fresh, before.records) if before else fresh
+        kept = merged(fresh, before.records) if before and not fresh.complete else fresh
         try:
             self.store.save_listing(base, collection_id, kept)
             if token is not None and about is not None:
@@ -354,11 +356,9 @@ class Listings:
 
     def _known_collection(self, ref: CollectionRef) -> Collection | None:
         token = ref if isinstance(ref, Token) else None
-        number = (
-            self.store.private_id(self.client.url, digest(ref))
-            if isinstance(ref, Token)
-            else ref
-        )
+        number: int | None = None if isinstance(ref, Token) else ref
+        if token is not None:
+            number = self.store.private_id(self.client.url, digest(token))
         if number is None:
             return None
         own, everything = self._parsed(number), self._parsed(None)

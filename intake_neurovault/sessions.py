@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.utils import get_netrc_auth
 
 from intake_neurovault.crew import MAX_WORKERS
 from intake_neurovault.resource import without_token
@@ -38,7 +39,13 @@ _MOST_BETWEEN = 2**20  # bytes of headers, or of lines between the pieces of a b
 _MOST_PER_BYTE = 8  # bytes received for one of the body; a chunk of one takes six
 
 _EXPECTED: ContextVar[float] = ContextVar("expected", default=math.inf)
-_SESSIONS: dict[tuple[int, str], requests.Session] = {}
+_SESSIONS: dict[object, requests.Session] = {}
+_VARIABLES = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC"),
+)
+"""What a session is made with, as requests has it."""
 
 
 class _TokenFilter(logging.Filter):
@@ -196,13 +203,14 @@ def session(url: str) -> requests.Session:
     True
     """
     parts = urlsplit(url)
-    key = (os.getpid(), f"{parts.scheme}://{parts.netloc}")
+    server = f"{parts.scheme}://{parts.netloc}"
+    key = (os.getpid(), server, *map(os.environ.get, _VARIABLES))
     # NOTE: no lock, since one held by another thread during a fork would never be
     # released in the child; `setdefault` is atomic, and a session too many unused.
-    return _SESSIONS.get(key) or _SESSIONS.setdefault(key, _new_session())
+    return _SESSIONS.get(key) or _SESSIONS.setdefault(key, _new_session(server))
 
 
-def _new_session() -> requests.Session:
+def _new_session(server: str) -> requests.Session:
     try:
         version = importlib.metadata.version("intake-neurovault")
     except importlib.metadata.PackageNotFoundError:
@@ -220,5 +228,11 @@ def _new_session() -> requests.Session:
     adapter = _Adapter(pool_maxsize=MAX_WORKERS, max_retries=0)
     fresh.mount("https://", adapter)
     fresh.mount("http://", adapter)
+    # NOTE: requests would look through all of the environment at each request, and
+    # for passwords in a file.
+    around = fresh.merge_environment_settings(server, {}, None, None, None)
+    fresh.proxies, fresh.verify = around["proxies"], around["verify"]
+    fresh.auth = get_netrc_auth(server)
+    fresh.trust_env = False
     logging.getLogger("urllib3.connectionpool").addFilter(_FILTER)
     return fresh

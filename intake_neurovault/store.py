@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from intake_neurovault import atomic, layout, sidecars
+from intake_neurovault import atomic, halt, layout, sidecars
 from intake_neurovault.datadir import find_root
 from intake_neurovault.errors import (
     ArgumentError,
@@ -202,13 +202,21 @@ class Store(Shelf):
                 written = write(part)
                 found = part.stat()
                 entry = Entry.of_download(image.file, written, found)
-                # NOTE: before the image, so that no kill in between leaves bytes
-                # that an older receipt or record would describe.
-                self.remember(image.file, entry)
-                part.replace(place)
-        self.describe(image, collection)
-        self._insist(image.file, entry, found)
+                with halt.finishing():
+                    # NOTE: before the image, so that no kill in between leaves bytes
+                    # that an older receipt or record would describe.
+                    self.remember(image.file, entry)
+                    part.replace(place)
+                    self._write_record(image)
+                    self._insist(image.file, entry, found)
         return place
+
+    def _write_record(self, image: Image) -> None:
+        sidecar = self.root / layout.sidecar_path(image.collection_id, image.id)
+        read = partial(sidecars.read_image, self.root, image.collection_id, image.id)
+        record = sidecars.image_bytes(image.raw, image.collection_id, image.id)
+        self._spare_damaged(sidecar, read)
+        atomic.write_bytes(sidecar, record)
 
     def _insist(self, file: ImageFile, entry: Entry, written: os.stat_result) -> None:
         """Write the receipt again if that of another writer is beside our image."""
@@ -253,13 +261,9 @@ class Store(Shelf):
         StoreError
             If the store cannot be written, or is `read_only`.
         """
-        sidecar = self.root / layout.sidecar_path(collection.id, image.id)
-        read = partial(sidecars.read_image, self.root, collection.id, image.id)
         with atomic.store_errors(self.root):
             self._create_folder(image, collection)
-            record = sidecars.image_bytes(image.raw, collection.id, image.id)
-            self._spare_damaged(sidecar, read)
-            atomic.write_bytes(sidecar, record)
+            self._write_record(image)
 
     def words(self, collection_id: int, image_id: int) -> dict[str, Any] | None:
         """Read the Neurosynth words of an image.

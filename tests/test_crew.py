@@ -127,3 +127,27 @@ def test_what_a_job_raises_is_for_who_asks() -> None:
         with pytest.raises(ZeroDivisionError, match="division"):
             failed.result(60)
         assert whole.result(60) == 1
+
+
+def test_who_comes_first_in_the_order_of_the_work_goes_first() -> None:
+    order: list[int] = []
+    crew, ready, go = Crew(workers=1, spare=3), threading.Barrier(4), threading.Event()
+
+    def job(item: int) -> None:
+        if item == 0:
+            with turn():
+                ready.wait(60)
+                assert go.wait(60)
+                return
+        ready.wait(60)
+        time.sleep(0.1 * (4 - item))  # the last one asks first
+        with turn():
+            order.append(item)
+
+    with finished(crew):
+        futures = [crew.submit(job, item) for item in range(4)]
+        time.sleep(0.5)
+        go.set()
+        for future in futures:
+            future.result(60)
+    assert order == [1, 2, 3]

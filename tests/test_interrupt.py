@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -39,11 +41,13 @@ else:
 
 
 def files_below(folder: Path) -> list[str]:
-    return [path.name for path in folder.rglob("*") if path.is_file()]
+    # NOTE: folders may vanish meanwhile, which `rglob` does not bear.
+    return [name for _, _, names in os.walk(folder) for name in names]
 
 
-def maps_in(folder: Path) -> list[Path]:
-    return list(folder.rglob("image_*.nii.gz"))
+def maps_in(folder: Path) -> list[str]:
+    names = files_below(folder)
+    return [name for name in names if fnmatch(name, "image_*.nii.gz")]
 
 
 def half_files(folder: Path) -> list[str]:

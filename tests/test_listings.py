@@ -597,3 +597,36 @@ def test_a_listing_changed_by_another_process_is_read_anew(
     path.write_text(json.dumps(content))
     os.utime(path, ns=(1, 1))
     assert ids(listings.images(listings.collection(1952)).items) == STUDIES[:3]
+
+
+class Overtaken(NeuroVaultServer):
+    """Has something done after the first answer was made, and before it is sent."""
+
+    meanwhile: Callable[[], object] | None = None
+
+    def prepare(self, asked: Any) -> Any:
+        answer = super().prepare(asked)
+        hook, self.meanwhile = self.meanwhile, None
+        if hook is not None:
+            hook()
+        return answer
+
+
+@pytest.mark.parametrize("future", [0.0, 86_400.0])
+def test_a_slow_list_does_not_replace_one_that_began_later(
+    data_dir: Path, future: float
+) -> None:
+    with Overtaken(many_collections(2)) as server:
+
+        def overtake() -> None:
+            server.archive.add_collection("new", id=3)
+            assert ids(listings_of(server, data_dir).collections().items) == [1, 2, 3]
+            grow_older(data_dir, "collections", -future)
+
+        server.meanwhile = overtake
+        slow = listings_of(server, data_dir)
+        assert ids(slow.collections().items) == [1, 2]
+        server.clear_requests()
+        kept = [1, 2] if future else [1, 2, 3]
+        assert ids(listings_of(server, data_dir).collections().items) == kept
+        assert asked(server) == []

@@ -49,7 +49,7 @@ from intake_neurovault.errors import (
     UnreachableError,
 )
 from intake_neurovault.receipts import Entry
-from intake_neurovault.records import Collection, Image, ImageFile
+from intake_neurovault.records import Image, ImageFile
 from intake_neurovault.store import Store
 
 FILE = image_file()
@@ -606,9 +606,9 @@ class Polite(Store):
         super().remember(file, entry)
         self.noted()
 
-    def describe(self, image: Image, collection: Collection) -> None:
+    def _write_record(self, image: Image) -> None:
         self.renamed()
-        super().describe(image, collection)
+        super()._write_record(image)
 
 
 @pytest.mark.parametrize("last", ["ours", "theirs"], ids="record {}".format)
