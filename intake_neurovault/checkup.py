@@ -16,7 +16,6 @@ from intake_neurovault.errors import (
     NeuroVaultError,
 )
 from intake_neurovault.findings import Finding, Problem
-from intake_neurovault.integrity import FileFacts, check_file
 from intake_neurovault.inventory import Inventory, Item, Kind, scan
 from intake_neurovault.ledger import FORMAT, parse_listing
 from intake_neurovault.neurosynth import check_words
@@ -24,6 +23,7 @@ from intake_neurovault.pool import Pool
 from intake_neurovault.receipts import Entry
 from intake_neurovault.records import ImageFile
 from intake_neurovault.store import Store
+from intake_neurovault.wholeness import FileFacts, check_file
 
 MAPS: tuple[Kind, ...] = ("image", "resampled")
 TEXTS: tuple[Kind, ...] = (

@@ -1,43 +1,37 @@
-"""The bytes of a NIfTI file: inflating them, and telling whether they are whole.
+"""The bytes of a NIfTI file: inflating them, and what its header declares.
 
 Knows no imaging package, so that a download can be checked without loading one.
 """
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import math
-import shutil
 import struct
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO
 
 from intake_neurovault.errors import CorruptFileError
 
-_zlib: Any = zlib
-# NOTE: the same interface, twice as quick; not there for every processor.
+ZLIB: Any = zlib
+"""The library that inflates: isal where it is built, which is twice as quick."""
 with suppress(ImportError):
     from isal import isal_zlib
 
-    _zlib = isal_zlib
+    ZLIB = isal_zlib
 
 MAX_BYTES = 1 << 32
 """Default for the most bytes a file may hold when inflated: 4 GiB."""
 
-_SLACK = 1 << 20
-_BLOCK = 1 << 20
+SLACK = 1 << 20
+"""Bytes that may follow the numbers, where some programs leave notes."""
+
 _RAW_BLOCK = 1 << 16
-# NOTE: larger ones, in several threads, go back to the system and come again each time.
-_CHECK_BLOCK = 1 << 17
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 31
-_GZIP_LEVEL = 6
 _HEADER_SIZES: Mapping[int, int] = MappingProxyType({1: 348, 2: 540})
 _ITEM_SIZES: Mapping[int, int] = MappingProxyType(
     {2: 1, 4: 2, 8: 4, 16: 4, 32: 8, 64: 8, 128: 3, 256: 1, 512: 2, 768: 4}
@@ -54,18 +48,6 @@ _LOOKS: Mapping[bytes, str] = MappingProxyType(
         _GZIP_MAGIC: "gzipped twice",
     }
 )
-
-
-@dataclass(frozen=True)
-class FileFacts:
-    """What a complete check of a file found out."""
-
-    size: int
-    """Bytes of the file as it is."""
-    sha256: str
-    """Hexadecimal SHA-256 of the file as it is."""
-    gzipped: bool
-    """Whether the file is gzipped, whatever its name says."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +71,76 @@ class RawHeader:
     def end(self) -> int:
         """Bytes of the inflated file up to the end of the numbers."""
         return self.offset + self.data_bytes
+
+    @classmethod
+    def of(cls, block: bytes) -> RawHeader | None:
+        """Read the header at the beginning of a file.
+
+        Parameters
+        ----------
+        block : bytes
+            The first 540 bytes of the file, inflated; fewer if there are no more.
+
+        Returns
+        -------
+        RawHeader or None
+            None if it is no header of a single-file NIfTI-1 or NIfTI-2.
+
+        Examples
+        --------
+        >>> RawHeader.of(b"<html>") is None
+        True
+        """
+        version, endianness = _version(block)
+        if len(block) < _HEADER_SIZES.get(version, math.inf):
+            return None
+        try:
+            return _parse_header(block[: _HEADER_SIZES[version]], version, endianness)
+        except ValueError:
+            return None
+
+    def check_declared(self, label: str, limit: int) -> None:
+        """Refuse to read more than so much.
+
+        Parameters
+        ----------
+        label : str
+            What errors call the file.
+        limit : int
+            The most bytes that may be declared.
+
+        Raises
+        ------
+        CorruptFileError
+            If more are.
+        """
+        if self.end > limit:
+            msg = (
+                f"{label}: the header declares {self.end:,} bytes, more than {limit:,}"
+            )
+            raise CorruptFileError(msg)
+
+    def check_found(self, label: str, found: int) -> None:
+        """Refuse a file that is shorter, or much longer, than this declares.
+
+        Parameters
+        ----------
+        label : str
+            What errors call the file.
+        found : int
+            Bytes of the file, inflated.
+
+        Raises
+        ------
+        CorruptFileError
+            If there are fewer than declared, or 1 MiB more.
+        """
+        if found < self.end:
+            msg = f"{label}: the file ends after {found:,} of {self.end:,} bytes"
+            raise CorruptFileError(msg)
+        if found > self.end + SLACK:
+            msg = f"{label}: the file goes on behind the {self.end:,} bytes it declares"
+            raise CorruptFileError(msg)
 
 
 class NiftiStream:
@@ -119,7 +171,7 @@ class NiftiStream:
         self._raw = self._fetch()
         self.gzipped = self._raw.startswith(_GZIP_MAGIC)
         """Whether the file is gzipped."""
-        self._inflater = _zlib.decompressobj(_GZIP_WINDOW)
+        self._inflater = ZLIB.decompressobj(_GZIP_WINDOW)
 
     def read(self, size: int) -> bytes:
         """Read inflated bytes.
@@ -194,10 +246,10 @@ class NiftiStream:
         CorruptFileError
             If there are fewer, if they are damaged, or if too many are declared.
         """
-        _check_declared(self.label, header, limit)
+        header.check_declared(self.label, limit)
         gap = self.read(header.offset - len(header.block))
         numbers = self.read(header.data_bytes)
-        _check_found(self.label, header, len(header.block) + len(gap) + len(numbers))
+        header.check_found(self.label, len(header.block) + len(gap) + len(numbers))
         # One byte more makes zlib reach the CRC where the stream ends here.
         self.read(1)
         return numbers
@@ -224,7 +276,7 @@ class NiftiStream:
             self._raw = b""
             try:
                 part: bytes = self._inflater.decompress(raw, limit)
-            except _zlib.error as error:
+            except ZLIB.error as error:
                 msg = f"{self.label}: the gzip stream is damaged ({error})"
                 raise CorruptFileError(msg) from error
             if part:
@@ -244,90 +296,9 @@ class NiftiStream:
         if not rest.startswith(_GZIP_MAGIC):
             msg = f"{self.label}: bytes that are not gzip follow the gzip stream"
             raise CorruptFileError(msg)
-        self._inflater = _zlib.decompressobj(_GZIP_WINDOW)
+        self._inflater = ZLIB.decompressobj(_GZIP_WINDOW)
         self._raw = rest
         return True
-
-
-def check_file(path: Path, *, label: str, limit: int = MAX_BYTES) -> FileFacts:
-    """Read a file to its end and make sure that it is one whole NIfTI file.
-
-    Parameters
-    ----------
-    path : Path
-        The file, gzipped or plain, under any name.
-    label : str
-        What errors call it, such as ``"image 3 (collection 1)"``.
-    limit : int, optional
-        The most bytes that the header may declare; 4 GiB unless given.
-
-    Returns
-    -------
-    FileFacts
-        Size, SHA-256 and whether the file is gzipped.
-
-    Raises
-    ------
-    CorruptFileError
-        If it is empty, not single-file NIfTI-1 or NIfTI-2, cut off, damaged, shorter
-        than its header declares, or longer by more than 1 MiB.
-
-    Notes
-    -----
-    Every gzip member must be complete and agree with its CRC-32 and length [1]_.
-    Zeros behind the last one are padding, as the standard library's ``gzip`` has it.
-    Up to 1 MiB behind the numbers is allowed, where some programs leave notes.
-
-    References
-    ----------
-    .. [1] RFC 1952, GZIP file format specification version 4.3, section 2.3.1.
-    """
-    digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as source:
-        stream = NiftiStream(source, label, digest.update)
-        header = stream.header()
-        _check_declared(label, header, limit)
-        found = len(header.block)
-        while found <= header.end + _SLACK and (part := stream.read(_CHECK_BLOCK)):
-            found += len(part)
-        size = source.tell()
-    _check_found(label, header, found)
-    return FileFacts(size, digest.hexdigest(), stream.gzipped)
-
-
-def compress_file(source: Path, target: Path) -> None:
-    """Gzip a file so that equal bytes give equal bytes, with any one version of zlib.
-
-    Parameters
-    ----------
-    source : Path
-        The file to read.
-    target : Path
-        The file to write; replaced if it exists.
-    """
-    with (
-        source.open("rb") as plain,
-        target.open("wb") as raw,
-        gzip.GzipFile("", "wb", _GZIP_LEVEL, raw, mtime=0) as packed,
-    ):
-        shutil.copyfileobj(plain, packed, _BLOCK)
-
-
-def _check_declared(label: str, header: RawHeader, limit: int) -> None:
-    """Refuse a header that declares more than `limit` bytes."""
-    if header.end > limit:
-        msg = f"{label}: the header declares {header.end:,} bytes, more than {limit:,}"
-        raise CorruptFileError(msg)
-
-
-def _check_found(label: str, header: RawHeader, found: int) -> None:
-    """Refuse a file that is shorter, or much longer, than its header declares."""
-    if found < header.end:
-        msg = f"{label}: the file ends after {found:,} of {header.end:,} bytes"
-        raise CorruptFileError(msg)
-    if found > header.end + _SLACK:
-        msg = f"{label}: the file goes on behind the {header.end:,} bytes it declares"
-        raise CorruptFileError(msg)
 
 
 def _version(block: bytes) -> tuple[int, str]:

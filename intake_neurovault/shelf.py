@@ -24,11 +24,11 @@ from intake_neurovault.errors import (
     NeuroVaultWarning,
     StoreError,
 )
-from intake_neurovault.integrity import check_file, compress_file
 from intake_neurovault.ledger import Ledger, warn_once
 from intake_neurovault.receipts import Entry
 from intake_neurovault.records import Image, ImageFile
 from intake_neurovault.sidecars import read_image
+from intake_neurovault.wholeness import check_file, compress_file
 
 logger = logging.getLogger(__name__)
 

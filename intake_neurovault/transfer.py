@@ -21,11 +21,12 @@ from intake_neurovault.errors import (
     PrivateError,
     StoreError,
 )
-from intake_neurovault.integrity import MAX_BYTES, check_file, compress_file
+from intake_neurovault.integrity import MAX_BYTES
 from intake_neurovault.records import ImageFile
 from intake_neurovault.resource import Resource, host_of
 from intake_neurovault.retry import Policy, Trouble, persist
 from intake_neurovault.transport import Body, receive
+from intake_neurovault.wholeness import check_file, compress_file
 
 Progress = Callable[[int], None]
 """Called with the bytes of every piece; negative when an attempt was in vain."""
@@ -38,6 +39,7 @@ _REPLACED = (
 _GZIP = b"\x1f\x8b"
 _SLACK = 2**20
 _BLOCK = 2**20
+_BUFFER = 2**20  # most files are written in one call
 # NOTE: what the server's own pattern of file addresses leaves out: letters beyond
 # ASCII, three signs, and folders but those of NIDM packs.
 _SERVED = re.compile(r"/media/images/[^/]+/(?:[^/]+\.nidm/)?[^/?;:]+")
@@ -252,7 +254,7 @@ class _Transfer:
     def _write(self, body: Body) -> Body | Trouble:
         size = self.file.file_size
         most = size + size // 10 + _SLACK if size else MAX_BYTES
-        with self.target.open("wb") as sink:
+        with self.target.open("wb", buffering=_BUFFER) as sink:
             for chunk in body.chunks:
                 sink.write(chunk)
                 self.received += len(chunk)

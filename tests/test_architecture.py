@@ -44,6 +44,7 @@ LAYERS = {
     "predicates": 2,
     "records": 2,
     "retry": 2,
+    "wholeness": 2,
     "conditions": 3,
     "diagnosis": 3,
     "inventory": 3,

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from intake_neurovault.errors import CorruptFileError
-from intake_neurovault.integrity import NiftiStream, check_file, compress_file
+from intake_neurovault.integrity import NiftiStream
+from intake_neurovault.wholeness import check_file, compress_file
 
 LABEL = "image 3 (collection 1)"
 SHAPE = (6, 7, 8)

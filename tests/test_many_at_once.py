@@ -38,9 +38,9 @@ from trees import gzipped
 
 from intake_neurovault import atomic, layout
 from intake_neurovault.errors import NeuroVaultWarning, OfflineError
-from intake_neurovault.integrity import check_file
 from intake_neurovault.store import Store
 from intake_neurovault.testing import NeuroVaultServer
+from intake_neurovault.wholeness import check_file
 
 SEED = 20261122
 ROUNDS = 40

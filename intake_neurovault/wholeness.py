@@ -1,0 +1,148 @@
+"""Whether a file is one whole NIfTI file: told from all of its bytes."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import shutil
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from intake_neurovault import halt
+from intake_neurovault.integrity import (
+    MAX_BYTES,
+    SLACK,
+    ZLIB,
+    NiftiStream,
+    RawHeader,
+)
+
+_COPIED = 1 << 20
+_BLOCK = 1 << 17  # larger ones only take memory
+_SMALL = 1 << 23  # bytes of a file that is checked in one piece
+_SMALL_INFLATED = 1 << 25
+_GZIP_LEVEL = 6
+_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_WINDOW = 31
+_CHECKS: dict[int, threading.Semaphore] = {}
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What a complete check of a file found out."""
+
+    size: int
+    """Bytes of the file as it is."""
+    sha256: str
+    """Hexadecimal SHA-256 of the file as it is."""
+    gzipped: bool
+    """Whether the file is gzipped, whatever its name says."""
+
+
+def check_file(path: Path, *, label: str, limit: int = MAX_BYTES) -> FileFacts:
+    """Read a file to its end and make sure that it is one whole NIfTI file.
+
+    Parameters
+    ----------
+    path : Path
+        The file, gzipped or plain, under any name.
+    label : str
+        What errors call it, such as ``"image 3 (collection 1)"``.
+    limit : int, optional
+        The most bytes that the header may declare; 4 GiB unless given.
+
+    Returns
+    -------
+    FileFacts
+        Size, SHA-256 and whether the file is gzipped.
+
+    Raises
+    ------
+    CorruptFileError
+        If it is empty, not single-file NIfTI-1 or NIfTI-2, cut off, damaged, shorter
+        than its header declares, or longer by more than 1 MiB.
+
+    Notes
+    -----
+    Every gzip member must be complete and agree with its CRC-32 and length [1]_.
+    Zeros behind the last one are padding, as the standard library's ``gzip`` has it.
+    Up to 1 MiB behind the numbers is allowed, where some programs leave notes.
+
+    References
+    ----------
+    .. [1] RFC 1952, GZIP file format specification version 4.3, section 2.3.1.
+    """
+    with halt.holding(_cores()):
+        return _in_one_piece(path, limit) or _piece_by_piece(path, label, limit)
+
+
+def _in_one_piece(path: Path, limit: int) -> FileFacts | None:
+    """Check a small file quickly; None if it is not small, or not surely whole."""
+    # NOTE: each call of a library lets another thread of Python go on for a while,
+    # and of a small file's time these changes would be the larger part.
+    if path.stat().st_size > _SMALL:
+        return None
+    data = path.read_bytes()
+    plain = _inflated(data, min(limit, _SMALL_INFLATED))
+    header = None if plain is None else RawHeader.of(plain[:540])
+    if header is None or plain is None:
+        return None
+    if not header.end <= len(plain) <= header.end + SLACK:
+        return None
+    return FileFacts(len(data), hashlib.sha256(data).hexdigest(), gzipped=True)
+
+
+def _inflated(data: bytes, limit: int) -> bytes | None:
+    """Inflate exactly one gzip member that agrees with its own CRC-32 and length."""
+    length = int.from_bytes(data[-4:], "little")
+    if not data.startswith(_GZIP_MAGIC) or length > limit:
+        return None
+    inflater = ZLIB.decompressobj(_GZIP_WINDOW)
+    try:
+        plain: bytes = inflater.decompress(data, length + 1)
+    except ZLIB.error:
+        return None
+    whole = inflater.eof and not inflater.unused_data and len(plain) == length
+    return plain if whole else None
+
+
+def _piece_by_piece(path: Path, label: str, limit: int) -> FileFacts:
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as source:
+        stream = NiftiStream(source, label, digest.update)
+        header = stream.header()
+        header.check_declared(label, limit)
+        found = len(header.block)
+        while found <= header.end + SLACK and (part := stream.read(_BLOCK)):
+            found += len(part)
+        size = source.tell()
+    header.check_found(label, found)
+    return FileFacts(size, digest.hexdigest(), stream.gzipped)
+
+
+def compress_file(source: Path, target: Path) -> None:
+    """Gzip a file so that equal bytes give equal bytes, with any one version of zlib.
+
+    Parameters
+    ----------
+    source : Path
+        The file to read.
+    target : Path
+        The file to write; replaced if it exists.
+    """
+    with (
+        source.open("rb") as plain,
+        target.open("wb") as raw,
+        gzip.GzipFile("", "wb", _GZIP_LEVEL, raw, mtime=0) as packed,
+    ):
+        shutil.copyfileobj(plain, packed, _COPIED)
+
+
+def _cores() -> threading.Semaphore:
+    """Give what lets as many checks through at a time as can really run."""
+    pid = os.getpid()
+    # NOTE: what another thread holds during a fork is never released in the child.
+    fresh = threading.Semaphore(min(4, os.cpu_count() or 1))
+    return _CHECKS.get(pid) or _CHECKS.setdefault(pid, fresh)
