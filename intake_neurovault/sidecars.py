@@ -349,7 +349,8 @@ def _has_record(root: Path, collection_id: int, image_id: int) -> bool:
 
 
 def _to_bytes(raw: Mapping[str, Any], paths: dict[str, str]) -> bytes:
-    record = {key: _as_nilearn(value) for key, value in _without_paths(raw).items()}
+    bare = _without_paths(raw).items()
+    record = {key: None if x is None else _as_nilearn(x) for key, x in bare}
     return json.dumps(record | paths).encode("utf-8")
 
 
