@@ -197,7 +197,7 @@ def test_a_bar_that_is_not_shown_waits_for_nobody() -> None:
     with ThreadPoolExecutor(1) as thread, tqdm.get_lock():
 
         def use() -> None:
-            with Pool().bar(3000, "B") as bar:
+            with Pool(progress=False).bar(3000, "B") as bar:
                 bar.update(3000)
 
         thread.submit(use).result(timeout=10)
