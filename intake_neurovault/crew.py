@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,11 +9,13 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import partial
 from heapq import heapify, heappush
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from intake_neurovault import halt
+from intake_neurovault.forks import PerProcess
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -68,7 +69,7 @@ class _Place:
 
 
 _PLACE: ContextVar[_Place | None] = ContextVar("place", default=None)
-_ALL: dict[int, threading.Semaphore] = {}
+_ALL = PerProcess(partial(threading.Semaphore, MAX_WORKERS))
 
 
 @contextmanager
@@ -99,15 +100,9 @@ def turn() -> Iterator[None]:
     here = _PLACE.get()
     with (
         here.turns.one(here.number) if here else nullcontext(),
-        halt.holding(_everybodys()),
+        halt.holding(_ALL.get()),
     ):
         yield
-
-
-def _everybodys() -> threading.Semaphore:
-    pid = os.getpid()
-    # NOTE: what another thread holds during a fork is never released in the child.
-    return _ALL.get(pid) or _ALL.setdefault(pid, threading.Semaphore(MAX_WORKERS))
 
 
 class Crew:

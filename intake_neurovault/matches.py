@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ import pandas as pd
 
 from intake_neurovault.cube import Chunks
 from intake_neurovault.errors import Failure, FilterError, NeuroVaultError
+from intake_neurovault.forks import PerProcess
 from intake_neurovault.found import Aftermath, Found
 from intake_neurovault.nifti import Reader
 from intake_neurovault.query import Query
@@ -67,7 +67,7 @@ class Matches:
         self._predicate = predicate
         self._settings = settings
         self._words_url = dict(settings).get("words_url") or None
-        self._locks: dict[int, threading.Lock] = {}
+        self._lock = PerProcess(threading.Lock)
         self._found: Found | None = None
         self._later = Aftermath()
         self._raised: tuple[Failure, ...] = ()
@@ -75,7 +75,7 @@ class Matches:
     @property
     def found(self) -> Found:
         """The outcome of the search, which runs at the first look."""
-        with self._lock:
+        with self._lock.get():
             if self._found is None:
                 self._found = self._search()
             return self._found
@@ -170,7 +170,7 @@ class Matches:
 
     def close(self) -> None:
         """Forget what was found; the next look searches again."""
-        with self._lock:
+        with self._lock.get():
             self._found, self._later, self._raised = None, Aftermath(), ()
             self.vault = self.vault.renewed()
 
@@ -201,11 +201,6 @@ class Matches:
         }
         return {**self.query.to_arguments(), **self.reader.to_arguments(), **settings}
 
-    @property
-    def _lock(self) -> threading.Lock:
-        # NOTE: what another thread holds during a fork is never released in the child.
-        return self._locks.setdefault(os.getpid(), threading.Lock())
-
     def _identity(self) -> tuple[object, ...]:
         predicate = None if self._predicate is None else id(self._predicate)
         how = (self._chunks, self._words_url, predicate)
@@ -219,7 +214,7 @@ class Matches:
 
     def __getstate__(self) -> dict[str, Any]:
         # NOTE: whoever receives a copy finds again, in the store, what was found.
-        return {**vars(self), "_locks": {}, "_found": None}
+        return {**vars(self), "_lock": PerProcess(threading.Lock), "_found": None}
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         pool = self.vault.pool

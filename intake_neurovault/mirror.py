@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import warnings
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from intake_neurovault.errors import (
     OfflineError,
     StoreError,
 )
+from intake_neurovault.forks import PerProcess
 from intake_neurovault.listings import Listings
 from intake_neurovault.modes import KEEPING
 from intake_neurovault.neurosynth import check_words, words_request
@@ -31,23 +31,9 @@ logger = logging.getLogger(__name__)
 
 Content = TypeVar("Content")
 
-_LOCKS: dict[int, tuple[threading.Lock, ...]] = {}
-
-
-def _lock(key: object) -> threading.Lock:
-    """Give the lock that the threads of this process take for one file.
-
-    It only saves a second download of the same file; correctness rests on unique
-    temporary files and renames.
-    """
-    pid = os.getpid()
-    # NOTE: what another thread holds during a fork is never released in the child.
-    locks = _LOCKS.get(pid) or _LOCKS.setdefault(pid, _new_locks())
-    return locks[hash(key) % len(locks)]
-
-
-def _new_locks() -> tuple[threading.Lock, ...]:
-    return tuple(threading.Lock() for _ in range(4096))
+# NOTE: a lock for a file only saves a second download of it; correctness rests on
+# unique temporary files and renames.
+_LOCKS = PerProcess(lambda: tuple(threading.Lock() for _ in range(4096)))
 
 
 @dataclass(frozen=True)
@@ -125,7 +111,9 @@ class Mirror:
             return path
         if self.offline:
             raise OfflineError(self._lacking(file))
-        with halt.holding(_lock((self.client.url, self.store.root, file))):
+        locks = _LOCKS.get()
+        which = hash((self.client.url, self.store.root, file)) % len(locks)
+        with halt.holding(locks[which]):
             path = self.kept(file)
             return path or self._download(file, progress)
 

@@ -8,9 +8,11 @@ import os
 import shutil
 import threading
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from intake_neurovault import halt
+from intake_neurovault.forks import PerProcess
 from intake_neurovault.integrity import (
     MAX_BYTES,
     SLACK,
@@ -26,7 +28,8 @@ _SMALL_INFLATED = 1 << 25
 _GZIP_LEVEL = 6
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 31
-_CHECKS: dict[int, threading.Semaphore] = {}
+# NOTE: more checks at a time than can really run would only take memory.
+_CHECKS = PerProcess(partial(threading.Semaphore, min(4, os.cpu_count() or 1)))
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def check_file(path: Path, *, label: str, limit: int = MAX_BYTES) -> FileFacts:
     ----------
     .. [1] RFC 1952, GZIP file format specification version 4.3, section 2.3.1.
     """
-    with halt.holding(_cores()):
+    with halt.holding(_CHECKS.get()):
         return _in_one_piece(path, limit) or _piece_by_piece(path, label, limit)
 
 
@@ -138,11 +141,3 @@ def compress_file(source: Path, target: Path) -> None:
         gzip.GzipFile("", "wb", _GZIP_LEVEL, raw, mtime=0) as packed,
     ):
         shutil.copyfileobj(plain, packed, _COPIED)
-
-
-def _cores() -> threading.Semaphore:
-    """Give what lets as many checks through at a time as can really run."""
-    pid = os.getpid()
-    # NOTE: what another thread holds during a fork is never released in the child.
-    fresh = threading.Semaphore(min(4, os.cpu_count() or 1))
-    return _CHECKS.get(pid) or _CHECKS.setdefault(pid, fresh)

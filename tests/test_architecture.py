@@ -24,6 +24,7 @@ LAYERS = {
     "errors": 0,
     "address": 1,
     "datadir": 1,
+    "forks": 1,
     "grid": 1,
     "halt": 1,
     "integrity": 1,
