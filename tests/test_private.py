@@ -473,7 +473,8 @@ def test_words_are_asked_for_by_number_and_kept_without_the_token(
     cube = ask(**settings).to_dask()
     assert cube.word_weights.notnull().all()
     seen = [each for each in nv.requests if each.path == "/api/decode/"]
-    assert [each.query for each in seen] == [f"neurovault={n}" for n in HIDDEN]
+    asked_for = sorted(each.query for each in seen)
+    assert asked_for == [f"neurovault={n}" for n in sorted(HIDDEN)]
     assert len(list(data_dir.rglob("collection_5/neurosynth_words*.json"))) == 2
     asked(nv)
     assert (
