@@ -21,7 +21,8 @@ from intake_neurovault.errors import (
 )
 from intake_neurovault.filters import Step
 from intake_neurovault.found import Found, Tally, Watch
-from intake_neurovault.listings import Listed, Listings
+from intake_neurovault.known import Listed
+from intake_neurovault.listings import Listings
 from intake_neurovault.paging import PAGES_AT_ONCE
 from intake_neurovault.pool import MAX_FAILURES_IN_A_ROW, Pool, Report
 from intake_neurovault.query import Query

@@ -22,6 +22,7 @@ SOURCE = ROOT / PACKAGE
 
 LAYERS = {
     "errors": 0,
+    "inflation": 0,
     "address": 1,
     "datadir": 1,
     "forks": 1,
@@ -114,7 +115,8 @@ OWNERS = {
     "xarray": {"cube", "result", "accessor"},
     "sklearn": {"words"},
     "concurrent": {"crew", "pool"},
-    "isal": {"integrity"},
+    "deflate": {"inflation"},
+    "isal": {"inflation"},
     "tqdm": {"pool"},
     "pandas": {"matches", "tables"},
     "intake": {"driver", "demo"},
