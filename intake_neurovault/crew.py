@@ -126,6 +126,35 @@ def turn() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def sharing(workers: int) -> Iterator[None]:
+    """Let crews that work side by side make so many requests at a time in all.
+
+    Parameters
+    ----------
+    workers : int
+        How many, unless the statements are part of a job of a crew, whose number
+        then holds.
+
+    Yields
+    ------
+    None
+        To the statements in which the crews are made.
+
+    Examples
+    --------
+    >>> with sharing(2):
+    ...     one, other = Crew(workers=2), Crew(workers=2)
+    >>> one.dismiss(), other.dismiss()
+    (None, None)
+    """
+    token = _PLACE.set(_PLACE.get() or _Place(_Turns(workers)))
+    try:
+        yield
+    finally:
+        _PLACE.reset(token)
+
+
 class Crew:
     """Threads that work until they are dismissed, and can be left behind.
 

@@ -28,8 +28,6 @@ GZIP_MAGIC = b"\x1f\x8b"
 GZIP_WINDOW = 31
 """How zlib is told that a stream is gzip's: 16, and the largest window, 15."""
 
-_MEMBER = GZIP_MAGIC + b"\x08"  # the magic, and the only method that there is
-
 
 def inflate(data: Bytes, limit: int) -> Bytes | None:
     """Inflate the bytes of a gzip file, all of which are in memory.
@@ -44,9 +42,8 @@ def inflate(data: Bytes, limit: int) -> Bytes | None:
     Returns
     -------
     bytes or bytearray, or None
-        What is in it, if it is exactly one gzip member that agrees with its CRC-32
-        and its length, and neither empty nor too long; None if it is not, or not
-        surely so.
+        What is in it, if it is one gzip member that agrees with its CRC-32 and its
+        length, and neither empty nor too long; None if it is not, or not surely so.
 
     Examples
     --------
@@ -70,8 +67,10 @@ def _at_once(data: Bytes, length: int) -> Bytes | None:
     except DEFLATE.DeflateError:
         return None
     # NOTE: libdeflate ends with the first member, and does not tell where that was.
+    # If its CRC-32 is also at the end of the file, nothing follows, or the same once
+    # more, which no reader of a map gets to see.
     is_last = DEFLATE.crc32(plain) == int.from_bytes(data[-8:-4], "little")
-    return plain if is_last and data.find(_MEMBER, 1) < 0 else None
+    return plain if is_last else None
 
 
 def _streamed(data: Bytes, length: int) -> Bytes | None:

@@ -87,8 +87,12 @@ class SearchResult(Matches):
             With ``errors="raise"``, the first failure; what was fetched before
             it is kept.
         """
-        images = self.found.images
-        both = zip(images, self._fetch(images), strict=True)
+        if self._found is None:
+            images, paths = self._gather()
+        else:
+            images = self.found.images
+            paths = self._fetch(images)
+        both = zip(images, paths, strict=True)
         return {image.id: path for image, path in both if path is not None}
 
     def to_dask(self) -> xr.Dataset:
@@ -188,6 +192,16 @@ class SearchResult(Matches):
         if found.images:
             return found.images
         raise EmptyResultError(found.why_empty())
+
+    def _gather(self) -> tuple[tuple[Image, ...], tuple[Path | None, ...]]:
+        """Search, and fetch what is found meanwhile."""
+        with self._keeping_account():
+            found, fetched = self.vault.gather(self.query, self._predicate)
+        with self._lock.get():
+            self._found = self._found or found
+        self._tell_of_cap(found)
+        self._later.note("files", found.images, fetched.failures)
+        return found.images, fetched.paths
 
     def _fetch(self, images: Sequence[Image]) -> tuple[Path | None, ...]:
         try:

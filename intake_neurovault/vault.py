@@ -5,17 +5,26 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from intake_neurovault.client import Client
+from intake_neurovault.crew import sharing
+from intake_neurovault.downloads import Downloads, Item
 from intake_neurovault.errors import Failure, MissingError, NeuroVaultError, ServerError
 from intake_neurovault.finder import Finder
-from intake_neurovault.found import Found
+from intake_neurovault.found import Found, outcome
 from intake_neurovault.listings import Listings
 from intake_neurovault.mirror import Mirror
 from intake_neurovault.neurosynth import DEFAULT_WORDS_URL, words_request
@@ -33,8 +42,6 @@ from intake_neurovault.records import Collection, Image, ImageFile
 from intake_neurovault.store import Store
 
 logger = logging.getLogger(__name__)
-
-_CHECKING = 4  # threads that check what arrived while others ask for more
 
 
 @dataclass(frozen=True)
@@ -183,7 +190,47 @@ class Vault:
         NeuroVaultError
             Under the policy ``raise``, the first thing that cannot be had.
         """
-        return Finder(self.mirror.listings, self.pool).find(query, predicate)
+        return outcome(Finder(self.mirror.listings, self.pool).find(query, predicate))
+
+    def gather(
+        self, query: Query, predicate: Callable[[Mapping[str, Any]], bool] | None = None
+    ) -> tuple[Found, Fetched]:
+        """Find the images that match, and fetch their files meanwhile.
+
+        Parameters
+        ----------
+        query : Query
+            What to look for.
+        predicate : callable, optional
+            One more condition, on the cleaned metadata of an image.
+
+        Returns
+        -------
+        found : Found
+            As `search` gives it.
+        fetched : Fetched
+            As `fetch` gives it for the images found.
+
+        Raises
+        ------
+        NeuroVaultError
+            Under the policy ``raise``, the first failure; what was fetched
+            before it is kept.
+        """
+        report = self.pool.report()
+        ends: list[Found] = []
+
+        def items() -> Generator[Item]:
+            finder = Finder(self.mirror.listings, self.pool)
+            with closing(finder.find(query, predicate)) as images:
+                ends.append((yield from _items(images, report)))
+
+        with sharing(self.pool.workers), closing(items()) as wanted:
+            paths = Downloads(self.mirror, self.pool).run(wanted, report)
+        report.warn("fetched")
+        (found,) = ends
+        ids = (image.id for image in found.images)
+        return found, Fetched(tuple(map(paths.get, ids)), tuple(report.failures))
 
     def fetch(self, images: Sequence[Image]) -> Fetched:
         """Make the files of images local: several at a time, verified, each once.
@@ -205,8 +252,9 @@ class Vault:
             before it is kept.
         """
         report = self.pool.report()
-        files = [file for image in images if (file := _file(image, report))]
-        paths = self._local(files, report, self.pool)
+        items = list(_items(iter(images), report))
+        size = sum(file.file_size or 0 for file, _ in items)
+        paths = Downloads(self.mirror, self.pool).run(items, report, size)
         report.warn("fetched")
         found = tuple(paths.get(image.id) for image in images)
         return Fetched(found, tuple(report.failures))
@@ -246,7 +294,8 @@ class Vault:
         pool = replace(self.pool, progress=False, workers=workers)
         for file in files if doubted else ():
             self.mirror.store.doubt(file)
-        paths = self._local(files, report, pool)
+        items = ((file, None) for file in files)
+        paths = Downloads(self.mirror, pool).run(items, report)
         for failure in report.failures:
             logger.warning("Left empty: %s", failure.reason)
         report.warn("fetched, and left empty")
@@ -336,65 +385,20 @@ class Vault:
         report.warn("fetched from Neurosynth")
         return Words(tuple(weights), tuple(report.failures))
 
-    def _local(
-        self, files: Sequence[ImageFile], report: Report, pool: Pool
-    ) -> dict[int, Path]:
-        paths: dict[int, Path] = {}
-        advance = Lock()
 
-        def local(file: ImageFile) -> Path:
-            arrived = 0
-
-            def show(size: int) -> None:
-                nonlocal arrived
-                arrived += size
-                with advance:
-                    bar.update(size)
-
-            self._check_hope(file, report)
-            try:
-                return self.mirror.local(file, show)
-            finally:
-                show((file.file_size or 0) - arrived)
-
-        size = sum(file.file_size or 0 for file in files)
-        fetching = pool.map(local, files, spare=_CHECKING)
-        with pool.bar(size, "B") as bar, fetching as outcomes:
-            for file, outcome in outcomes:
-                if isinstance(outcome, NeuroVaultError):
-                    report.failed(self._failure(file, outcome), outcome)
-                else:
-                    report.succeeded()
-                    paths[file.image_id] = outcome
-        return paths
-
-    def _check_hope(self, file: ImageFile, report: Report) -> None:
-        """Refuse to ask for a file where too much has failed."""
-        if report.exhausted:
-            what = f"{MAX_FAILURES_IN_A_ROW} things in a row"
-        elif report.given_up(file.collection_id):
-            what = f"too many of collection {file.collection_id}"
-        else:
-            return
-        if not self.mirror.kept(file):
-            msg = (
-                f"The file of image {file.image_id} was not asked for, since {what} "
-                "had failed; try again later."
-            )
-            raise ServerError(msg)
-
-    def _failure(self, file: ImageFile, error: NeuroVaultError) -> Failure:
-        url = self.mirror.client.file_url(file, shown=True)
-        ids = file.image_id, file.collection_id
-        return Failure(*ids, url, str(error), error.attempts)
-
-
-def _file(image: Image, report: Report) -> ImageFile | None:
-    if image.file is None:
+def _items(images: Iterator[Image], report: Report) -> Generator[Item, None, Any]:
+    """Give the files of images, and in the end what their iterator returns."""
+    while True:
+        try:
+            image = next(images)
+        except StopIteration as end:
+            return end.value
+        if image.file is not None:
+            yield image.file, image
+            continue
         msg = (
             f"{image.label} has no file on NeuroVault; leave it out of the query, or "
             "pass errors='warn' to go on without it."
         )
         failure = Failure(image.id, image.collection_id, "", msg, 0)
         report.failed(failure, MissingError(msg))
-    return image.file
