@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,10 +12,10 @@ from intake_neurovault.comparisons import NotEqual, NotIn, NotNull
 from intake_neurovault.errors import (
     Failure,
     NeuroVaultError,
-    NeuroVaultWarning,
     UnknownArgumentError,
 )
 from intake_neurovault.filters import Filter, parse_filter, split_terms
+from intake_neurovault.notices import warn
 from intake_neurovault.query import Query
 from intake_neurovault.records import Collection
 from intake_neurovault.result_filter import Test, any_record
@@ -158,7 +157,7 @@ def _warn_of_basic_terms(what: str, terms: Terms, basic: Terms) -> None:
             f"`{what}_terms` still apply ({', '.join(left)}). If you want to disable "
             f"them, pass `{what}_terms={{}}`."
         )
-        warnings.warn(msg, NeuroVaultWarning, stacklevel=5)
+        warn(msg)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -211,7 +212,8 @@ class SearchResult(Matches):
         sklearn.utils.Bunch
             ``images``, ``images_meta``, ``collections_meta`` and ``description``, and
             with words ``word_frequencies`` and ``vocabulary``; only of images whose
-            file could be had, the others stand in ``.failures``.
+            file could be had. ``failures`` lists the others, one mapping for each,
+            with the columns of ``.failures``.
 
         Raises
         ------
@@ -234,6 +236,8 @@ class SearchResult(Matches):
             resampled=resample,
             words=wanted,
         )
+        rows = [*self.found.failures, *self._later.rows()]
+        bunch.failures = [asdict(failure) for failure in rows]
         if words and vectorize_words:
             found = word_frequencies(words.weights)
             bunch.word_frequencies, bunch.vocabulary = found
