@@ -275,10 +275,20 @@ def among_collections(query: Query, function: Predicate, vault: Vault) -> Query:
     chosen = [
         about.id
         for about in _collections(query, vault)
-        if terms.matches(about.metadata) and function(about.metadata)
+        if terms.matches(about.metadata) and _wanted(about, function)
     ]
     named = _said("collection", {"$and": [terms.to_mapping(), {"id": {"$in": chosen}}]})
     return replace(query, collection_filter=named)
+
+
+def _wanted(about: Collection, function: Predicate) -> bool:
+    try:
+        return bool(function(about.metadata))
+    except Exception as error:
+        error.add_note(
+            f"The function given as collection_filter failed at collection {about.id}."
+        )
+        raise
 
 
 def _collections(query: Query, vault: Vault) -> list[Collection]:
