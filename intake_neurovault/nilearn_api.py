@@ -80,7 +80,7 @@ def fetch_neurovault(
     interpolation : {"continuous", "linear", "nearest", "auto"}
         How values between voxels are made when resampling: by cubic splines, in
         straight lines, taken from the nearest voxel; or the last for labels and the
-        first for all else.
+        first for all else. A map has one resampled file: what was asked for last.
     vectorize_words : bool
         Whether to put the words into one matrix.
     timeout : float
@@ -236,7 +236,7 @@ def fetch_neurovault_ids(
     interpolation : {"continuous", "linear", "nearest", "auto"}
         How values between voxels are made when resampling: by cubic splines, in
         straight lines, taken from the nearest voxel; or the last for labels and the
-        first for all else.
+        first for all else. A map has one resampled file: what was asked for last.
     errors : {"warn", "raise", "skip"}
         What a failure does: leave the image out and warn at the end, raise, or leave
         it out silently.

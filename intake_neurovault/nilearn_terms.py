@@ -231,17 +231,38 @@ def without_collection_id(
         that no other collection need be looked through; unless another ``id`` is
         asked of them already.
 
+    Warns
+    -----
+    NeuroVaultWarning
+        If the collection that is named is one that is excluded.
+
     Examples
     --------
     >>> images = Conditions({"collection_id": 1952}, None)
     >>> [each.terms for each in without_collection_id(images, Conditions({}, None))]
     [{}, {'id': 1952}]
     """
-    if "collection_id" not in images.terms or "id" in collections.terms:
+    if "collection_id" not in images.terms:
+        return images, collections
+    if "id" in collections.terms:
+        _warn_of_exclusion(images.terms["collection_id"], collections.terms["id"])
         return images, collections
     terms = dict(images.terms)
     moved = {**collections.terms, "id": terms.pop("collection_id")}
     return replace(images, terms=terms), replace(collections, terms=moved)
+
+
+def _warn_of_exclusion(named: object, asked: object) -> None:
+    # NOTE: where both name collections, the query sees whether they are the same.
+    number = _said("image", {"collection_id": named}).to_mapping()["collection_id"]
+    terms = _said("collection", {"id": asked})
+    excluding = isinstance(terms.to_mapping()["id"], dict)
+    if isinstance(number, int) and excluding and not terms.matches({"id": number}):
+        warn(
+            f"Contradictory collection ids: collection_id={number} among the terms of "
+            f"images, but id={asked!r} among those of collections, so that no image can "
+            "match; leave one of them out."
+        )
 
 
 def among_collections(query: Query, function: Predicate, vault: Vault) -> Query:

@@ -59,6 +59,16 @@ def test_a_collection_that_is_ruled_out_is_not_listed() -> None:
     assert (images.terms, collections.terms) == ({}, {"id": NotIn(457, 1952)})
 
 
+@pytest.mark.parametrize("term", [NotIn(2), {"$ne": 2}, {"$gt": 2}])
+def test_a_collection_that_is_named_and_excluded_is_told(term: Any) -> None:
+    collections = Conditions({"id": term}, None)
+    with pytest.warns(NeuroVaultWarning, match="Contradictory .* collection_id=2 "):
+        without_collection_id(Conditions({"collection_id": "2"}, None), collections)
+    for named in (3, NotIn(3), [2, 3]):
+        images = Conditions({"collection_id": named}, None)
+        assert without_collection_id(images, collections) == (images, collections)
+
+
 def test_only_collections_that_a_function_wants_are_listed(
     fresh_server: NeuroVaultServer, data_dir: Path
 ) -> None:
