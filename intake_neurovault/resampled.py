@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from intake_neurovault import atomic, layout, sidecars
 from intake_neurovault.errors import NeuroVaultError, OfflineError, StoreError
 from intake_neurovault.grid import GRIDS, Grid
+from intake_neurovault.integrity import NiftiStream
 from intake_neurovault.ledger import read_note, warn_once
 from intake_neurovault.mirror import Mirror
 from intake_neurovault.modes import KEEPING
@@ -40,6 +41,7 @@ GRID = GRIDS["mni152-3mm"]
 STD_AFFINE = GRID.matrix
 """The affine of resampled files: voxels of 3 mm, the first at (-90, -126, -72)."""
 
+_TAG = "intake-neurovault: "
 _LEVEL = 3  # higher ones take longer and save next to nothing
 
 
@@ -216,6 +218,11 @@ class Resampler:
             method = "nearest" if discrete else "continuous"
         return _rules_of(replace(self.reader, interpolation=method))
 
+    def _tag(self, file: ImageFile) -> str:
+        """Say in a header by which rules it was made, in case the note is lost."""
+        rules = json.loads(self._rules(file))
+        return f"{_TAG}{rules['interpolation']}, {rules['nan']}, {rules['fill_value']}"
+
     def _own(self, file: ImageFile, suffix: str) -> Path:
         path = layout.gridded_path(file.collection_id, file.image_id)
         return self.mirror.store.root / f"{path}{suffix}"
@@ -253,7 +260,11 @@ class Resampler:
         try:
             facts = check_file(place, label=file.label)
             found = read_geometry(place, label=file.label).grid
-            if not Grid(GRID.affine, found.shape).isclose(found):
+            on_lattice = Grid(GRID.affine, found.shape).isclose(found)
+            if not on_lattice or _tag_in(place, file.label) not in (
+                "",
+                self._tag(file),
+            ):
                 return None
             # NOTE: on the same lattice the nearest voxel is the same voxel.
             cut = Reader(GRID, "nearest")
@@ -277,7 +288,7 @@ class Resampler:
             sform_code=2,
             qform_code=0,
             xyzt_units="mm",
-            description=f"NeuroVault image {file.image_id}, resampled",
+            description=self._tag(file),
         )
         data = image.to_bytes()
         if not store.read_only:
@@ -326,6 +337,14 @@ class Resampler:
         except StoreError as error:
             meanwhile = "Until then each process checks the resampled files anew."
             warn_once(store.root, error, meanwhile)
+
+
+def _tag_in(path: Path, label: str) -> str:
+    with path.open("rb", buffering=0) as source:
+        block = NiftiStream(source, label).header().block
+    # NOTE: the field `descrip` of NIfTI-1; nilearn leaves it empty, or to others.
+    text = block[148:228].rstrip(b"\0").decode("latin-1")
+    return text if text.startswith(_TAG) else ""
 
 
 def _rules_of(reader: Reader) -> str:
