@@ -10,7 +10,7 @@ from intake_neurovault import fetch_neurovault_ids, search
 from intake_neurovault.bunch import make_bunch
 from intake_neurovault.errors import MissingError, NeuroVaultWarning
 from intake_neurovault.records import Collection, Image
-from intake_neurovault.testing import Fault, NeuroVaultServer
+from intake_neurovault.testing import NeuroVaultServer
 
 ABOUT = Collection.from_json({"id": 1, "name": "Faces", "DOI": "n/a"})
 
@@ -35,7 +35,7 @@ def test_a_search_gives_the_same_lists(
 def test_what_cannot_be_had_is_in_no_list_but_that_of_failures(
     fresh_server: NeuroVaultServer, data_dir: Path
 ) -> None:
-    fresh_server.faults.append(Fault(match="/media/images/658/", kind="404"))
+    fresh_server.archive.replace_file(10426, None)
     settings = {"url": fresh_server.url, "data_dir": data_dir}
     result = search(image_ids=[10426, 32015], **settings, errors="warn")
     with pytest.warns(NeuroVaultWarning, match="1 thing could not be fetched"):
