@@ -29,7 +29,7 @@ from intake_neurovault.ledger import read_note, warn_once
 from intake_neurovault.mirror import Mirror
 from intake_neurovault.modes import KEEPING
 from intake_neurovault.nifti import Reader, make_image, read_geometry
-from intake_neurovault.records import Image, ImageFile
+from intake_neurovault.records import Collection, Image, ImageFile
 from intake_neurovault.shelf import look
 from intake_neurovault.wholeness import check_file
 
@@ -151,7 +151,10 @@ class Resampler:
         return None
 
     def local(
-        self, file: ImageFile, progress: Callable[[int], None] | None = None
+        self,
+        file: ImageFile,
+        progress: Callable[[int], None] | None = None,
+        image: Image | None = None,
     ) -> Path:
         """Give the resampled file, making it if need be.
 
@@ -161,6 +164,8 @@ class Resampler:
             The original; where it is not in the store, it is not kept.
         progress : callable, optional
             Called with the number of bytes of every piece received.
+        image : Image, optional
+            The record that names it, if that is at hand.
 
         Returns
         -------
@@ -181,7 +186,7 @@ class Resampler:
             return kept
         store = self.mirror.store
         if store.local_path(file) is not None:
-            original = self.mirror.local(file, progress)
+            original = self.mirror.local(file, progress, image)
             values = self.mirror.read(file, original, self._read(file))
             return self._keep(file, values, store.digest(file))
         adopted = self._adopted(file)
@@ -204,7 +209,9 @@ class Resampler:
             with atomic.temporary(aside) as part:
                 receipt = self.mirror.client.download(file, part, progress)
                 values = self._read(file)(part)
-        return self._keep(file, values, receipt.sha256)
+        place = self._keep(file, values, receipt.sha256)
+        self.mirror.store.describe(*self._record(file))
+        return place
 
     def _read(self, file: ImageFile) -> Callable[[Path], NDArray[np.float32]]:
         discrete = self.images[file.image_id].discrete
@@ -303,15 +310,16 @@ class Resampler:
                 note = self._note(file, part.stat(), content, sha256)
                 store.save_note(about.relative_to(store.root).as_posix(), asdict(note))
                 part.replace(place)
-        if not store.read_only and not store.is_described(file):
-            store.describe(*self.mirror.listings.record(file))
         return place
+
+    def _record(self, file: ImageFile) -> tuple[Image, Collection]:
+        return self.mirror.listings.record(file, self.images[file.image_id])
 
     def _create_folder(self, file: ImageFile) -> None:
         folder = self.mirror.store.root / layout.collection_dir(file.collection_id)
         if folder.is_dir():
             return
-        _, about = self.mirror.listings.record(file)
+        _, about = self._record(file)
         record = sidecars.collection_bytes(about.raw, about.id)
         with atomic.store_errors(self.mirror.store.root):
             atomic.create_folder(folder, layout.COLLECTION_METADATA, record)

@@ -297,6 +297,18 @@ def test_a_new_file_on_the_server_is_resampled_anew(
     assert media(nv) == []
 
 
+def test_overwriting_refreshes_the_record_too(
+    fetch: Fetch, nv: NeuroVaultServer, data_dir: Path
+) -> None:
+    fetch()
+    (record,) = data_dir.rglob("image_11_metadata.json")
+    nv.archive.edit_image(11, name="renamed")
+    fetch()
+    assert json.loads(record.read_bytes())["name"] != "renamed"
+    assert fetch(mode="overwrite").images_meta[0]["name"] == "renamed"
+    assert json.loads(record.read_bytes())["name"] == "renamed"
+
+
 def test_a_changed_original_is_resampled_anew(
     fetch: Fetch, nv: NeuroVaultServer
 ) -> None:
