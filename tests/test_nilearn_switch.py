@@ -301,6 +301,21 @@ def test_resampled_maps_stack(by_id: Fetch, server: NeuroVaultServer) -> None:
     assert concat_imgs(maps.images).shape == (61, 73, 61, 4)
 
 
+@row("a 4-D file stays 4-D when resampled")
+def test_a_file_of_several_volumes_is_left_out_when_resampled(
+    by_id: Fetch, server: NeuroVaultServer
+) -> None:
+    for number, trailing in ((6000, (1, 2)), (6001, (1,))):
+        volume = Volume("mni6", number, trailing=trailing)
+        server.archive.add_image(2, volume, id=number)
+    wanted = {"image_ids": [6000, 6001]}
+    assert ids(by_id(**wanted)) == [6000, 6001]
+    with pytest.warns(NeuroVaultWarning, match="image 6000"):
+        maps = by_id(**wanted, resample=True)
+    assert [values(path).shape for path in maps.images] == [(61, 73, 61)]
+    assert [failure["id"] for failure in maps.failures] == [6000]
+
+
 @row("a map resampled once is given again whatever `interpolation`")
 def test_each_interpolation_gives_its_own_values(filtered: Fetch) -> None:
     asked_for = {"resample": True, "max_images": 1}
