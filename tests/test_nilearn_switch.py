@@ -328,10 +328,14 @@ def test_each_interpolation_gives_its_own_values(filtered: Fetch) -> None:
 
 
 @row("labels are blended when resampled")
-def test_labels_are_not_blended(by_id: Fetch) -> None:
+def test_labels_are_not_blended(by_id: Fetch, filtered: Fetch) -> None:
     labels = set(np.unique(values(by_id(image_ids=LABELS).images[0])))
     found = set(np.unique(values(by_id(image_ids=LABELS, resample=True).images[0])))
     assert found <= labels | {0.0}
+    atlases = {"collection_id": 3, "image_terms": {}, "resample": True}
+    for method, blended in (("auto", False), ("continuous", True)):
+        maps = filtered(**atlases, interpolation=method)
+        assert (set(np.unique(values(maps.images[0]))) <= labels | {0.0}) != blended
     linear = by_id(image_ids=LABELS, resample=True, interpolation="linear")
     assert not set(np.unique(values(linear.images[0]))) <= labels | {0.0}
 
