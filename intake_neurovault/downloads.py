@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 from intake_neurovault.errors import Failure, NeuroVaultError, ServerError
 from intake_neurovault.mirror import Mirror
@@ -19,6 +19,21 @@ Item = tuple[ImageFile, Image | None]
 """A file, and the record that names it, if that is at hand."""
 
 
+class Supplier(Protocol):
+    """Gives local files: the originals, or something made of them."""
+
+    def kept(self, file: ImageFile) -> Path | None:
+        """Tell where it is, if no request is needed."""
+
+    def local(
+        self,
+        file: ImageFile,
+        progress: Callable[[int], None] | None = None,
+        image: Image | None = None,
+    ) -> Path:
+        """Give it, asking the server if need be."""
+
+
 @dataclass(frozen=True)
 class Downloads:
     """Makes files local, several at a time, each once."""
@@ -27,6 +42,8 @@ class Downloads:
     """The server and the store."""
     pool: Pool
     """How many requests at a time."""
+    supplier: Supplier | None = None
+    """Who gives the files; None: the mirror, hence the originals."""
 
     def run(
         self, items: Iterable[Item], report: Report, size: int | None = None
@@ -55,7 +72,7 @@ class Downloads:
         """
         paths: dict[int, Path] = {}
         with self.pool.bar(size or 0, "B") as bar:
-            local = _Local(self.mirror, report, bar, Lock())
+            local = _Local(self.supplier or self.mirror, report, bar, Lock())
             wanted = items if size is not None else _counted(items, bar)
             with self.pool.map(local, wanted, spare=_CHECKING) as outcomes:
                 for (file, _), outcome in outcomes:
@@ -82,7 +99,7 @@ def _counted(items: Iterable[Item], bar: Any) -> Iterator[Item]:
 class _Local:
     """Makes one file local, and shows how much of it has arrived."""
 
-    mirror: Mirror
+    supplier: Supplier
     report: Report
     bar: Any
     turn: Lock
@@ -99,7 +116,7 @@ class _Local:
 
         self._check_hope(file)
         try:
-            return self.mirror.local(file, show, image)
+            return self.supplier.local(file, show, image)
         finally:
             show((file.file_size or 0) - arrived)
 
@@ -111,7 +128,7 @@ class _Local:
             what = f"too many of collection {file.collection_id}"
         else:
             return
-        if not self.mirror.kept(file):
+        if not self.supplier.kept(file):
             msg = (
                 f"The file of image {file.image_id} was not asked for, since {what} "
                 "had failed; try again later."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
@@ -20,11 +19,11 @@ from intake_neurovault.errors import (
     Failure,
     MissingError,
     NeuroVaultError,
-    NeuroVaultWarning,
     OfflineError,
     PrivateError,
     StoreError,
 )
+from intake_neurovault.notices import warn
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -279,6 +278,8 @@ class Report:
     """What failed so far."""
     in_a_row: int = 0
     """How many failed one after the other, up to now."""
+    patience: int = MAX_FAILURES_IN_A_ROW
+    """How many may, before asking for more is hopeless."""
     spent: Counter[int | None] = field(default_factory=Counter)
     """How many failed in each collection."""
     exhausted: bool = False
@@ -329,7 +330,7 @@ class Report:
         elif failure.attempts:
             self.in_a_row += 1
             self.spent[failure.collection_id] += 1
-            self.exhausted |= self.in_a_row >= MAX_FAILURES_IN_A_ROW
+            self.exhausted |= self.in_a_row >= self.patience
 
     def warn(self, what: str) -> None:
         """Say once, at the end of a run, how much failed.
@@ -347,4 +348,4 @@ class Report:
                 f"{what_failed} could not be {what}; see .failures. "
                 f"First: {first.reason}"
             )
-            warnings.warn(msg, NeuroVaultWarning, stacklevel=2)
+            warn(msg)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
 from intake_neurovault import accessor, cube
-from intake_neurovault.errors import EmptyResultError, NeuroVaultError
+from intake_neurovault.bunch import Bunch, make_bunch
+from intake_neurovault.decoder import Words
+from intake_neurovault.downloads import Supplier
+from intake_neurovault.errors import EmptyResultError, NeuroVaultError, WordsError
 from intake_neurovault.matches import Matches
 from intake_neurovault.nifti import Geometry, resolve_grid
+from intake_neurovault.pool import ErrorPolicy
 from intake_neurovault.records import Image
-from intake_neurovault.words import vectorise
+from intake_neurovault.resampled import Resampler
+from intake_neurovault.words import vectorise, word_frequencies
 
 # NOTE: importing `accessor` registers `.nii`; whoever holds a result needs it.
 __all__ = ["SearchResult", "accessor"]
@@ -87,12 +93,7 @@ class SearchResult(Matches):
             With ``errors="raise"``, the first failure; what was fetched before
             it is kept.
         """
-        if self._found is None:
-            images, paths = self._gather()
-        else:
-            images = self.found.images
-            paths = self._fetch(images)
-        both = zip(images, paths, strict=True)
+        both = zip(*self._originals(), strict=True)
         return {image.id: path for image, path in both if path is not None}
 
     def to_dask(self) -> xr.Dataset:
@@ -187,11 +188,77 @@ class SearchResult(Matches):
                 continue
             yield self.read_partition(i)
 
+    def to_bunch(
+        self,
+        *,
+        resample: bool = False,
+        vectorize_words: bool = True,
+        allow_neurosynth_failure: bool = True,
+    ) -> Bunch:
+        """Download what is missing, and describe it as nilearn's fetchers do.
+
+        Parameters
+        ----------
+        resample : bool
+            Whether to give files on nilearn's grid of 3 mm in place of the files as
+            served.
+        vectorize_words : bool
+            Whether to put words into one matrix, where they were asked for.
+        allow_neurosynth_failure : bool
+            Whether images whose words cannot be had are given without.
+
+        Returns
+        -------
+        sklearn.utils.Bunch
+            ``images``, ``images_meta``, ``collections_meta`` and ``description``, and
+            with words ``word_frequencies`` and ``vocabulary``; only of images whose
+            file could be had. ``failures`` lists the others, one mapping for each,
+            with the columns of ``.failures``.
+
+        Raises
+        ------
+        WordsError
+            Without `allow_neurosynth_failure`, if the words of an image cannot be had.
+        NeuroVaultError
+            With ``errors="raise"``, the first failure.
+        """
+        images, paths = self._resampled() if resample else self._originals()
+        about = self.found.collections
+        had = [(each, path) for each, path in zip(images, paths, strict=True) if path]
+        wanted = self.query.words
+        policy: ErrorPolicy | None = None if allow_neurosynth_failure else "skip"
+        words = self._words([each for each, _ in had], policy) if wanted else None
+        if words and words.failures and not allow_neurosynth_failure:
+            raise WordsError(words.failures[0].reason)
+        bunch = make_bunch(
+            ((each, about[each.collection_id], path) for each, path in had),
+            self.vault.mirror.store.root,
+            resampled=resample,
+            words=wanted,
+        )
+        rows = [*self.found.failures, *self._later.rows()]
+        bunch.failures = [asdict(failure) for failure in rows]
+        if words and vectorize_words:
+            found = word_frequencies(words.weights)
+            bunch.word_frequencies, bunch.vocabulary = found
+        return bunch
+
     def _images(self) -> tuple[Image, ...]:
         found = self.found
         if found.images:
             return found.images
         raise EmptyResultError(found.why_empty())
+
+    def _originals(self) -> tuple[tuple[Image, ...], tuple[Path | None, ...]]:
+        if self._found is None:
+            return self._gather()
+        return self.found.images, self._fetch(self.found.images)
+
+    def _resampled(self) -> tuple[tuple[Image, ...], tuple[Path | None, ...]]:
+        images = self.found.images
+        by_id = {image.id: image for image in images}
+        resampler = Resampler(self.vault.mirror, self.reader, by_id)
+        return images, self._fetch(images, resampler)
 
     def _gather(self) -> tuple[tuple[Image, ...], tuple[Path | None, ...]]:
         """Search, and fetch what is found meanwhile."""
@@ -203,9 +270,11 @@ class SearchResult(Matches):
         self._later.note("files", found.images, fetched.failures)
         return found.images, fetched.paths
 
-    def _fetch(self, images: Sequence[Image]) -> tuple[Path | None, ...]:
+    def _fetch(
+        self, images: Sequence[Image], supplier: Supplier | None = None
+    ) -> tuple[Path | None, ...]:
         try:
-            fetched = self.vault.fetch(images)
+            fetched = self.vault.fetch(images, supplier)
         except NeuroVaultError as error:
             self._later.note("files", images, error.failures)
             raise
@@ -234,8 +303,14 @@ class SearchResult(Matches):
 
     def _with_words(self, dataset: xr.Dataset) -> xr.Dataset:
         rows = set(dataset.image.values.tolist())
-        images = [each for each in self.found.images if each.id in rows]
-        pairs = [(each, self.found.collections[each.collection_id]) for each in images]
-        words = self.vault.words(pairs, self._words_url)
-        self._later.note("words", images, words.failures)
+        words = self._words([each for each in self.found.images if each.id in rows])
         return cube.add_words(dataset, *vectorise(words.weights))
+
+    def _words(
+        self, images: Sequence[Image], errors: ErrorPolicy | None = None
+    ) -> Words:
+        pairs = [(each, self.found.collections[each.collection_id]) for each in images]
+        pool = replace(self.vault.pool, errors=errors or self.vault.pool.errors)
+        words = replace(self.vault, pool=pool).words(pairs, self._words_url)
+        self._later.note("words", images, words.failures)
+        return words
