@@ -1,0 +1,259 @@
+"""What one search has found so far: what passed, what was removed, what failed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from intake_neurovault.errors import (
+    CorruptFileError,
+    Failure,
+    NeuroVaultError,
+    ServerError,
+)
+from intake_neurovault.filters import Step
+from intake_neurovault.found import Found, Tally
+from intake_neurovault.pool import MAX_FAILURES_IN_A_ROW, Report
+from intake_neurovault.query import Query
+from intake_neurovault.records import Collection, Image
+
+Predicate = Callable[[Mapping[str, Any]], bool]
+"""One more condition, on the cleaned metadata of an image."""
+
+
+@dataclass
+class Sieve:
+    """What one search has found so far.
+
+    Examples
+    --------
+    >>> sieve = Sieve(Query.parse(max_images=1, image_terms={}), None, Report("skip"))
+    >>> about = Collection.from_json({"id": 12})
+    >>> raw = {"id": 3, "collection_id": 12}
+    >>> sieve.sift(about, [Image.from_json(raw, base_url="https://neurovault.org")])
+    >>> sieve.full, [image.id for image in sieve.found(truncated=True).images]
+    (True, [3])
+    """
+
+    query: Query
+    """What is looked for."""
+    predicate: Predicate | None
+    """One more condition."""
+    report: Report
+    """What failed."""
+    images: dict[int, Image] = field(default_factory=dict)
+    """What passed, by id."""
+    collections: dict[int, Collection] = field(default_factory=dict)
+    """The collections that these are in, by id."""
+    collection_tally: Tally = field(default_factory=Tally)
+    """What the conditions on collections removed."""
+    image_tally: Tally = field(default_factory=Tally)
+    """What the conditions on images removed."""
+    refused: int = 0
+    """How many images the function removed."""
+    fetched: list[float] = field(default_factory=list)
+    """When the lists that were looked through were given (Unix time)."""
+    all_collections: bool = True
+    """Whether the list of all collections is complete."""
+    unlisted_collections: int = 0
+    """Of how many collections that were looked through no complete list is known."""
+    seen: set[int] = field(default_factory=set)
+    """The collections that were counted."""
+    unasked: Counter[str] = field(default_factory=Counter)
+    """How many things were not asked for, by what they are."""
+
+    @property
+    def full(self) -> bool:
+        """Whether as much was found as was wanted."""
+        cap = self.query.max_images
+        return cap is not None and len(self.images) >= cap
+
+    def unlisted(self) -> list[str]:
+        """Say of what no complete list is known.
+
+        Returns
+        -------
+        list of str
+            In words.
+        """
+        things = [] if self.all_collections else ["the collections of the server"]
+        if self.unlisted_collections:
+            things.append(f"the images of {self.unlisted_collections} collection(s)")
+        return things
+
+    def take_account(
+        self, fetched: float | None, failures: Iterable[Failure], *, some: bool
+    ) -> None:
+        """Note how old a list is, and what is missing from it.
+
+        Parameters
+        ----------
+        fetched : float or None
+            When the server gave it (Unix time); None if it never did.
+        failures : iterable of Failure
+            What is missing.
+        some : bool
+            Whether anything is in it.
+
+        Raises
+        ------
+        NeuroVaultError
+            Under the policy ``raise``, if something is missing.
+        """
+        if fetched is not None:
+            self.fetched.append(fetched)
+        for failure in failures:
+            kind = ServerError if failure.attempts else CorruptFileError
+            error = kind(failure.reason)
+            error.attempts = failure.attempts
+            self.report.failed(failure, error)
+        if some:
+            self.report.succeeded()
+
+    def failed(
+        self,
+        error: NeuroVaultError,
+        url: str,
+        *,
+        image_id: int | None = None,
+        collection_id: int | None = None,
+    ) -> None:
+        """Note that something could not be had.
+
+        Parameters
+        ----------
+        error : NeuroVaultError
+            Why.
+        url : str
+            Where it was asked for.
+        image_id, collection_id : int, optional
+            What it was.
+
+        Raises
+        ------
+        NeuroVaultError
+            The error itself, under the policy ``raise``.
+        """
+        failure = Failure(image_id, collection_id, url, str(error), error.attempts)
+        self.report.failed(failure, error)
+
+    def note_unasked(self, url: str) -> None:
+        """Report what was not looked at, since too much had failed.
+
+        Parameters
+        ----------
+        url : str
+            The server.
+        """
+        things = [
+            f"{number:,} {what}{'' if number == 1 else 's'}"
+            for what, number in self.unasked.items()
+            if number
+        ]
+        if things:
+            reason = (
+                f"{' and '.join(things)} were not looked at any more, since "
+                f"{MAX_FAILURES_IN_A_ROW} requests in a row had failed; try again "
+                "later."
+            )
+            self.report.failures.append(Failure(None, None, url, reason, 0))
+
+    def passes(self, collection: Collection) -> bool:
+        """Tell whether a collection fulfils the conditions, and count it once.
+
+        Parameters
+        ----------
+        collection : Collection
+            Its record.
+
+        Returns
+        -------
+        bool
+            Whether it does.
+        """
+        if collection.id in self.seen:
+            return self.query.collection_filter.matches(collection.metadata)
+        self.seen.add(collection.id)
+        records = [collection.metadata]
+        return bool(self.collection_tally.sift(self.query.collection_filter, records))
+
+    def sift(self, collection: Collection, images: Sequence[Image]) -> None:
+        """Keep the images that match, as many as are wanted, and count the others.
+
+        Parameters
+        ----------
+        collection : Collection
+            Where they are.
+        images : sequence of Image
+            Their records.
+        """
+        new = [image for image in images if image.id not in self.images]
+        records = [image.metadata for image in new]
+        kept = self.image_tally.sift(self.query.image_filter, records)
+        matching: Iterable[Image] = [new[place] for place in kept]
+        if self.predicate is not None:
+            matching = self._ask(matching, self.predicate)
+        cap = self.query.max_images
+        room = None if cap is None else cap - len(self.images)
+        for image in islice(matching, room):
+            self._keep(collection, image)
+
+    def take(self, collection: Collection, image: Image) -> None:
+        """Keep an image that fulfils the conditions, unless the function refuses it.
+
+        Parameters
+        ----------
+        collection : Collection
+            Where it is.
+        image : Image
+            Its record, which is counted elsewhere.
+        """
+        if self.predicate is None or list(self._ask([image], self.predicate)):
+            self._keep(collection, image)
+
+    def _keep(self, collection: Collection, image: Image) -> None:
+        self.images[image.id] = image
+        # NOTE: a record may name another collection than the one that lists it.
+        self.collections[image.collection_id] = collection
+
+    def _ask(self, images: Iterable[Image], predicate: Predicate) -> Generator[Image]:
+        for image in images:
+            try:
+                wanted = predicate(image.metadata)
+            except Exception as error:
+                error.add_note(
+                    f"The function given as image_terms failed at {image.label}."
+                )
+                raise
+            if wanted:
+                yield image
+            else:
+                self.refused += 1
+
+    def found(self, *, truncated: bool) -> Found:
+        """Give the outcome.
+
+        Parameters
+        ----------
+        truncated : bool
+            Whether the cap ended the search before everything was looked at.
+
+        Returns
+        -------
+        Found
+            What was found.
+        """
+        steps = [*self.collection_tally.steps, *self.image_tally.steps]
+        if self.predicate is not None:
+            steps.append(Step("a Python function", self.refused, self.refused))
+        return Found(
+            tuple(self.images.values()),
+            dict(self.collections),
+            tuple(self.report.failures),
+            tuple(steps),
+            min(self.fetched, default=None),
+            truncated,
+        )
