@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -269,6 +270,34 @@ def _missing(piece: Piece) -> Missing:
     listing = piece.listing
     listed = listing.failures if listing is not None and listing.complete else ()
     return Missing(listed, piece.lost, piece.senseless, piece.senseless_loose)
+
+
+def collection_of(body: str) -> Collection:
+    """Read the record of a collection, which many searches need again.
+
+    Parameters
+    ----------
+    body : str
+        The raw record as JSON.
+
+    Returns
+    -------
+    Collection
+        The record; whoever changes its mappings changes those of nobody else.
+
+    Examples
+    --------
+    >>> collection_of('{"id": 12}').metadata
+    {'id': 12}
+    """
+    found = _parsed(body)
+    return Collection(found.id, dict(found.metadata), dict(found.raw))
+
+
+# NOTE: a record is some kilobytes large.
+@lru_cache(maxsize=2048)
+def _parsed(body: str) -> Collection:
+    return Collection.from_json(json.loads(body))
 
 
 def cells_of(

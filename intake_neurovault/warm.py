@@ -30,6 +30,7 @@ from intake_neurovault.pieces import (
     Home,
     Mark,
     Missing,
+    collection_of,
 )
 from intake_neurovault.pool import MAX_FAILURES_IN_A_ROW, Pool
 from intake_neurovault.questions import (
@@ -230,7 +231,7 @@ class _Walk:
         for number, body, failed, may_hold in sorted(rows):
             names: frozenset[str] = frozenset()
             if body is not None:
-                metadata = Collection.from_json(json.loads(body)).metadata
+                metadata = collection_of(body).metadata
                 failed = _failed(self.sieve.query.collection_filter, metadata)
                 may_hold = metadata.get("number_of_images") != 0
                 names = frozenset(metadata)
@@ -316,7 +317,7 @@ class _Walk:
             home = EVERYTHING if listed else number
             question = collection(number, listed=listed)
             (body,) = next(self.view.segment(home).ask(question))
-            self.collections[number] = Collection.from_json(json.loads(body))
+            self.collections[number] = collection_of(body)
         return self.collections[number]
 
     def _account(self, number: int, home: Home, more: int = 0) -> bool:

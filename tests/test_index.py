@@ -6,27 +6,35 @@ import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import SECRET, find, kept_texts, vault_of
 
 from intake_neurovault.client import Client
 from intake_neurovault.errors import Failure, NeuroVaultError
 from intake_neurovault.finder import Finder
 from intake_neurovault.found import Found
-from intake_neurovault.index import index_of
+from intake_neurovault.index import Index, index_of
 from intake_neurovault.ledger import Ledger, StoredListing
 from intake_neurovault.listings import Listings
 from intake_neurovault.pool import Pool
 from intake_neurovault.query import Query
+from intake_neurovault.refs import Token
 from intake_neurovault.sieve import Sieve
 from intake_neurovault.store import Store
+from intake_neurovault.testing import NeuroVaultServer
+from intake_neurovault.upkeep import Cache
 from intake_neurovault.warm import Warm
 
 DEAD = "http://127.0.0.1:9"
@@ -308,3 +316,182 @@ def test_searches_say_the_same_whatever_happens_to_the_store(
         written += index_of(store.root, DEAD).path.exists()
     assert written > 10
     assert sum(ANSWERED) > 25
+
+
+def filled(root: Path, seed: int = 7) -> tuple[Store, Vandal]:
+    """A store of six collections that nobody changes any more."""
+    vandal = Vandal(root, seed)
+    for number in vandal.numbers:
+        records = [raw_image(vandal.chance, 100 * number + n, number) for n in range(6)]
+        about = raw_collection(vandal.chance, number) | {"number_of_images": 6}
+        listing = StoredListing(
+            tuple(records), about, 6, time.time() - 9, complete=True
+        )
+        vandal.ledger.save_listing(DEAD, number, listing)
+    homes = [raw_collection(vandal.chance, number) for number in vandal.numbers]
+    vandal.save(None, homes, None)
+    settle(root, vandal.clock)
+    return Store(root), vandal
+
+
+EVERYTHING_LISTED: dict[str, Any] = {"image_terms": {}, "collection_terms": {}}
+
+
+def test_what_was_written_is_used_by_others(tmp_path: Path) -> None:
+    store, vandal = filled(tmp_path)
+    index_of(store.root, DEAD).worth_writing = 1
+    compare(store, EVERYTHING_LISTED)
+    other = Index(store.root, DEAD)
+    with other.look(offline=True) as view:
+        view.refresh(vandal.numbers)
+        assert len(other.segments) == 1
+    vandal.list_images()
+    with other.look(offline=True) as view:
+        view.refresh(vandal.numbers)
+        assert [len(each.homes) for each in other.segments] == [1, 7]
+    other.close()
+
+
+def test_a_change_that_came_just_before_is_looked_at_again(tmp_path: Path) -> None:
+    store, vandal = filled(tmp_path)
+    path = vandal.place(3) / "image_1_metadata.json"
+    for name in ("first", "other"):
+        raw = {"id": 1, "collection_id": 3, "name": name}
+        path.write_text(json.dumps(raw))
+        moment = time.time_ns()
+        os.utime(path, ns=(moment, moment))
+        found, _ = searched(Hot, store, {**EVERYTHING_LISTED, "max_images": None})
+        assert isinstance(found, Found)
+        names = [each.metadata["name"] for each in found.images if each.id == 1]
+        assert names == [name]
+
+
+def test_where_it_cannot_be_written_it_stays_in_memory(tmp_path: Path) -> None:
+    store, _ = filled(tmp_path)
+    index = index_of(store.root, DEAD)
+    index.worth_writing = 1
+    (index.path / "in the way").mkdir(parents=True)
+    for _ in range(2):
+        ANSWERED.clear()
+        compare(store, EVERYTHING_LISTED)
+        assert ANSWERED == [True, True]
+    assert index.path.is_dir()
+
+
+def test_a_store_that_is_not_there_stays_so(tmp_path: Path) -> None:
+    store = Store(tmp_path / "neurovault")
+    found, _ = searched(Hot, store, EVERYTHING_LISTED)
+    assert isinstance(found, Found)
+    assert found.images == ()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_function_may_search_in_turn(tmp_path: Path) -> None:
+    store, _ = filled(tmp_path)
+    inner = searched(Cold, store, EVERYTHING_LISTED)
+
+    def again(_: Mapping[str, Any]) -> bool:
+        return searched(Hot, store, EVERYTHING_LISTED) == inner
+
+    found, _ = searched(Hot, store, EVERYTHING_LISTED, predicate=again)
+    assert isinstance(found, Found)
+    assert len(found.images) > 20
+
+
+def test_threads_share_an_index(tmp_path: Path) -> None:
+    store, vandal = filled(tmp_path)
+    index_of(store.root, DEAD).worth_writing = 1
+    queries = [vandal.query() for _ in range(24)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = [searched(Cold, store, each)[0] for each in queries]
+        with ThreadPoolExecutor(8) as threads:
+            found = list(threads.map(partial(quiet, store), queries))
+    assert found == expected
+
+
+def quiet(store: Store, query: Mapping[str, Any]) -> Found:
+    """Search where other threads share the list of warnings."""
+    client = replace(Client.parse(url=DEAD, retries=0), backoff=0.0)
+    listings = Listings.parse(client, store, mode="offline", metadata_ttl=None)
+    return Hot(listings, Pool(2, "skip", progress=False)).find(Query.parse(**query))
+
+
+SEARCHING = """
+import sys, warnings
+from pathlib import Path
+from intake_neurovault.index import index_of
+import intake_neurovault
+root, url = sys.argv[1:]
+warnings.simplefilter("ignore")
+index_of(Path(root) / "neurovault", url).worth_writing = 1
+print("ready", flush=True)
+while True:
+    found = intake_neurovault.search(
+        image_terms={}, collection_terms={}, max_images=None, mode="offline",
+        data_dir=root, url=url, errors="skip",
+    )
+    len(found)
+"""
+
+
+def test_processes_killed_while_they_search_cost_nothing(
+    tmp_path: Path, child_environment: Mapping[str, str]
+) -> None:
+    vandal = Vandal(tmp_path / "neurovault", 3)
+    vandal.root.mkdir()
+    for _ in range(20):
+        vandal.list_images()
+    vandal.list_collections()
+    command = [sys.executable, "-c", SEARCHING, str(tmp_path), DEAD]
+    for _ in range(3):
+        running = [
+            subprocess.Popen(command, env=child_environment, stdout=subprocess.PIPE)
+            for _ in range(3)
+        ]
+        for each in running:
+            assert each.stdout is not None
+            assert each.stdout.readline() == b"ready\n"
+        for each in running:
+            for _ in range(10):
+                vandal.step()
+                vandal.spoil_index()
+                time.sleep(vandal.chance.uniform(0, 0.02))
+            each.kill()
+            each.communicate()
+            settle(vandal.root, vandal.clock)
+        for _ in range(5):
+            compare(Store(vandal.root), vandal.query())
+
+
+def test_a_token_is_not_in_the_index(
+    fresh_server: NeuroVaultServer, data_dir: Path
+) -> None:
+    token = Token(secret=SECRET)
+    found = find(fresh_server, data_dir, collection_ids=[token])
+    store = Store.parse(data_dir)
+    vault = vault_of(fresh_server, data_dir)
+    vault.fetch(found.images)
+    index = index_of(store.root, fresh_server.url)
+    index.worth_writing = 1
+    find(fresh_server, data_dir, "offline", "skip", image_terms={}, max_images=None)
+    texts = kept_texts(data_dir)
+    assert index.path.name.encode() in texts
+    assert SECRET.encode() not in texts
+
+
+def test_housekeeping_knows_the_index(tmp_path: Path) -> None:
+    store, _ = filled(tmp_path / "neurovault")
+    index = index_of(store.root, DEAD)
+    index.worth_writing = 1
+    compare(store, EVERYTHING_LISTED)
+    cache = Cache.parse(tmp_path)
+    held = cache.info()
+    assert held.derived.files == 1
+    assert held.derived.bytes == index.path.stat().st_size
+    assert held.others.files == 0
+    assert cache.verify().whole
+    compare(store, EVERYTHING_LISTED)
+    cache.clear(everything=True)
+    assert not index.path.exists()
+    compare(store, EVERYTHING_LISTED)
