@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from intake_neurovault.errors import (
-    NeuroVaultError,
-    NeuroVaultWarning,
-)
+from intake_neurovault.errors import NeuroVaultError, NeuroVaultWarning
 from intake_neurovault.found import Found, Watch
 from intake_neurovault.known import Listed
 from intake_neurovault.listings import Listings
@@ -23,6 +20,7 @@ from intake_neurovault.query import Query
 from intake_neurovault.records import Collection, Image
 from intake_neurovault.refs import CollectionRef, Token
 from intake_neurovault.sieve import Predicate, Sieve
+from intake_neurovault.warm import Scope, Warm
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -70,11 +68,11 @@ class Finder:
         sieve = Sieve(query, predicate, self.pool.report())
         if query.max_images == 0:
             return sieve.found(truncated=False)
-        with closing(self._batches(query, sieve)) as batches:
-            for collection, images in batches:
-                yield from sieve.sift(collection, images)
-                if sieve.full:
-                    break
+        if self._warm().search(sieve):
+            yield from sieve.images.values()
+        else:
+            sieve = Sieve(query, predicate, self.pool.report())
+            yield from self._search(query, sieve)
         sieve.image_tally.warn_of_unknown_fields("image_terms", query.image_filter)
         terms = query.collection_filter
         sieve.collection_tally.warn_of_unknown_fields("collection_terms", terms)
@@ -82,6 +80,18 @@ class Finder:
         sieve.report.warn("listed")
         self._warn_of_unlisted(sieve)
         return sieve.found(truncated=sieve.full)
+
+    def _warm(self) -> Warm:
+        known = self.listings
+        place = known.store.root, known.client.url
+        return Warm(Scope(*place, known.offline, known.is_young), self.pool)
+
+    def _search(self, query: Query, sieve: Sieve) -> Generator[Image]:
+        with closing(self._batches(query, sieve)) as batches:
+            for collection, images in batches:
+                yield from sieve.sift(collection, images)
+                if sieve.full:
+                    break
 
     def _batches(self, query: Query, sieve: Sieve) -> Generator[Batch]:
         """Give collections with images of theirs, in the order of the result."""
@@ -183,9 +193,12 @@ class Finder:
         with closing(watch), closing(asking) as outcomes:
             for item, outcome in outcomes:
                 watch.note(asked=_was_asked(outcome, began))
+                sieve.reached(_number(item))
                 batch = self._looked_at(item, outcome, sieve)
                 if batch is not None:
                     yield batch
+        if not sieve.unasked["collection"]:
+            sieve.reached()
 
     def _looked_at(
         self, item: Collection | CollectionRef, outcome: Job, sieve: Sieve
@@ -202,7 +215,7 @@ class Finder:
             place = f"{self._place(collection.id)}images/"
             sieve.failed(listed, place, collection_id=collection.id)
             return None
-        sieve.take_account(listed)
+        sieve.take_account(listed.fetched, listed.failures, some=bool(listed.items))
         sieve.unlisted_collections += listed.fetched is None
         return collection, listed.items
 
@@ -231,12 +244,13 @@ class Finder:
         except NeuroVaultError as error:
             sieve.failed(error, f"{self.listings.client.url}/api/collections/")
             return 0, ()
-        sieve.take_account(listed)
+        sieve.take_account(listed.fetched, listed.failures, some=bool(listed.items))
         sieve.all_collections = listed.fetched is not None
         some = [each for each in listed.items if _may_hold_images(each)]
+        sieve.coming.extend(some)
         matches = query.collection_filter.matches
-        number = sum(matches(each.metadata) for each in some)
-        return number, (each for each in some if sieve.passes(each, listed=True))
+        wanted = [each for each in some if matches(each.metadata)]
+        return len(wanted), sieve.promised_of(wanted)
 
     def _place(self, number: int | None) -> str:
         return f"{self.listings.client.url}/api/collections/{number or '(private)'}/"

@@ -20,6 +20,7 @@ __all__ = [
     "collection_metadata_path",
     "gridded_path",
     "image_path",
+    "index_path",
     "listing_path",
     "parse",
     "receipt_path",
@@ -247,6 +248,32 @@ def listing_path(server: str, collection_id: int | None) -> str:
     """
     name = "collections" if collection_id is None else collection_dir(collection_id)
     return f"{OURS}/listings/{_server_dir(server)}/{name}.json"
+
+
+def index_path(server: str) -> str:
+    """Give the file of the index of a server's records.
+
+    Parameters
+    ----------
+    server : str
+        URL of the server.
+
+    Returns
+    -------
+    str
+        A relative path in our folder; different for each server.
+
+    Raises
+    ------
+    ArgumentError
+        If the URL names no host.
+
+    Examples
+    --------
+    >>> index_path("https://neurovault.org")
+    '.intake_neurovault/index-neurovault.org.sqlite'
+    """
+    return f"{OURS}/index-{_server_dir(server)}.sqlite"
 
 
 def _server_dir(server: str) -> str:

@@ -68,8 +68,7 @@ def collection_bytes(raw: Mapping[str, Any], collection_id: int) -> bytes:
     -------
     bytes
         The content of ``collection_metadata.json``, byte for byte that of nilearn
-        unless a text such as "None of the above" is in it, which nilearn takes for
-        a null.
+        unless text such as "None of the above" is in it, a null to nilearn.
 
     Examples
     --------
@@ -208,13 +207,10 @@ def read_image(root: Path, collection_id: int, image_id: int) -> dict[str, Any]:
 
     Examples
     --------
-    >>> from tempfile import TemporaryDirectory
-    >>> with TemporaryDirectory() as folder:
-    ...     path = Path(folder, "collection_12", "image_3_metadata.json")
-    ...     path.parent.mkdir()
-    ...     written = path.write_bytes(image_bytes({"id": 3, "task": "n/a"}, 12, 3))
-    ...     read_image(Path(folder), 12, 3)
-    {'id': 3, 'task': None, 'collection_id': 12}
+    >>> read_image(Path("/maps"), 12, 3)
+    Traceback (most recent call last):
+    ...
+    FileNotFoundError: There is no /maps/collection_12/image_3_metadata.json.
     """
     path = root / layout.sidecar_path(collection_id, image_id)
     record = _read_record(path, image_id)
@@ -257,7 +253,9 @@ def read_collections(root: Path) -> OnDisk:
     return OnDisk(tuple(records), tuple(failures))
 
 
-def read_images(root: Path, collection_id: int) -> OnDisk:
+def read_images(
+    root: Path, collection_id: int, image_ids: Iterable[int] | None = None
+) -> OnDisk:
     """Read the records of the images of a collection.
 
     Parameters
@@ -266,6 +264,8 @@ def read_images(root: Path, collection_id: int) -> OnDisk:
         The store.
     collection_id : int
         The collection; it need not be there.
+    image_ids : iterable of int, optional
+        Only these images.
 
     Returns
     -------
@@ -279,7 +279,8 @@ def read_images(root: Path, collection_id: int) -> OnDisk:
     """
     records, failures = [], []
     folder = root / layout.collection_dir(collection_id)
-    for number in _numbers(folder, _SIDECAR):
+    wanted = _numbers(folder, _SIDECAR) if image_ids is None else sorted(image_ids)
+    for number in wanted:
         try:
             records.append(read_image(root, collection_id, number))
         except OSError as error:
@@ -312,8 +313,7 @@ def collection_ids(root: Path) -> list[int]:
 def find_images(root: Path, image_ids: Iterable[int]) -> Iterator[tuple[int, int]]:
     """Find the folders that hold the records of some images.
 
-    No file is opened: for a few images each folder is asked for their names, for
-    more the names in each folder are read.
+    No file is opened: few images are asked for by name, for more folders are read.
 
     Parameters
     ----------

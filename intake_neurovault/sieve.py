@@ -1,9 +1,9 @@
-"""What one search has found so far: it grows while lists of records come in."""
+"""What one search has found so far: what passed, what was removed, what failed."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -16,45 +16,59 @@ from intake_neurovault.errors import (
 )
 from intake_neurovault.filters import Step
 from intake_neurovault.found import Found, Tally
-from intake_neurovault.known import Listed
 from intake_neurovault.pool import MAX_FAILURES_IN_A_ROW, Report
 from intake_neurovault.query import Query
 from intake_neurovault.records import Collection, Image
 
 Predicate = Callable[[Mapping[str, Any]], bool]
-"""A condition that only Python can express, on the cleaned metadata of an image."""
+"""One more condition, on the cleaned metadata of an image."""
 
 
 @dataclass
 class Sieve:
-    """What one search has found so far, and what passes its terms."""
+    """What one search has found so far.
+
+    Examples
+    --------
+    >>> sieve = Sieve(Query.parse(max_images=1, image_terms={}), None, Report("skip"))
+    >>> about = Collection.from_json({"id": 12})
+    >>> raw = {"id": 3, "collection_id": 12}
+    >>> image = Image.from_json(raw, base_url="https://neurovault.org")
+    >>> sieve.sift(about, [image]) == [image]
+    True
+    >>> sieve.full, [image.id for image in sieve.found(truncated=True).images]
+    (True, [3])
+    """
 
     query: Query
-    """What to look for."""
+    """What is looked for."""
     predicate: Predicate | None
     """One more condition."""
     report: Report
     """What failed."""
     images: dict[int, Image] = field(default_factory=dict)
-    """The images that matched, by id."""
+    """What passed, by id."""
     collections: dict[int, Collection] = field(default_factory=dict)
-    """The collections that they are in, by id."""
+    """The collections that these are in, by id."""
     collection_tally: Tally = field(default_factory=Tally)
-    """How many collections each term removed."""
+    """What the conditions on collections removed."""
     image_tally: Tally = field(default_factory=Tally)
-    """How many images each term removed."""
+    """What the conditions on images removed."""
     refused: int = 0
-    """How many images the predicate removed."""
+    """How many images the function removed."""
     fetched: list[float] = field(default_factory=list)
-    """When each list that was used was given (Unix time)."""
+    """When the lists that were looked through were given (Unix time)."""
     all_collections: bool = True
-    """Whether there is a whole list of collections, if one was needed."""
+    """Whether the list of all collections is complete."""
     unlisted_collections: int = 0
-    """How many collections have no whole list of images."""
+    """Of how many collections that were looked through no complete list is known."""
     seen: set[int] = field(default_factory=set)
     """The collections that were counted."""
     unasked: Counter[str] = field(default_factory=Counter)
-    """How many things were not asked for, of each kind."""
+    """How many things were not asked for, by what they are."""
+    coming: deque[Collection] = field(default_factory=deque)
+    """The collections that are to be looked through, in order, also those that fail
+    the conditions on them."""
     promised: dict[int | None, int] = field(default_factory=dict)
     """How many images the collections say they have whose lists are on their way."""
 
@@ -65,39 +79,45 @@ class Sieve:
         return cap is not None and len(self.images) >= cap
 
     def unlisted(self) -> list[str]:
-        """Name what was never listed completely.
+        """Say of what no complete list is known.
 
         Returns
         -------
         list of str
-            For a sentence; empty if all was.
+            In words.
         """
         things = [] if self.all_collections else ["the collections of the server"]
         if self.unlisted_collections:
             things.append(f"the images of {self.unlisted_collections} collection(s)")
         return things
 
-    def take_account(self, listed: Listed[Any]) -> None:
+    def take_account(
+        self, fetched: float | None, failures: Iterable[Failure], *, some: bool
+    ) -> None:
         """Note how old a list is, and what is missing from it.
 
         Parameters
         ----------
-        listed : Listed
-            The list.
+        fetched : float or None
+            When the server gave it (Unix time); None if it never did.
+        failures : iterable of Failure
+            What is missing.
+        some : bool
+            Whether anything is in it.
 
         Raises
         ------
-        ServerError, CorruptFileError
-            Under the policy ``raise``, what is missing first.
+        NeuroVaultError
+            Under the policy ``raise``, if something is missing.
         """
-        if listed.fetched is not None:
-            self.fetched.append(listed.fetched)
-        for failure in listed.failures:
+        if fetched is not None:
+            self.fetched.append(fetched)
+        for failure in failures:
             kind = ServerError if failure.attempts else CorruptFileError
             error = kind(failure.reason)
             error.attempts = failure.attempts
             self.report.failed(failure, error)
-        if listed.items:
+        if some:
             self.report.succeeded()
 
     def failed(
@@ -108,21 +128,21 @@ class Sieve:
         image_id: int | None = None,
         collection_id: int | None = None,
     ) -> None:
-        """Note that something cannot be had.
+        """Note that something could not be had.
 
         Parameters
         ----------
         error : NeuroVaultError
             Why.
         url : str
-            Where it was to be had.
+            Where it was asked for.
         image_id, collection_id : int, optional
-            What it is.
+            What it was.
 
         Raises
         ------
         NeuroVaultError
-            Under the policy ``raise``, the error.
+            The error itself, under the policy ``raise``.
         """
         failure = Failure(image_id, collection_id, url, str(error), error.attempts)
         self.report.failed(failure, error)
@@ -148,30 +168,60 @@ class Sieve:
             )
             self.report.failures.append(Failure(None, None, url, reason, 0))
 
-    def passes(self, collection: Collection, *, listed: bool = False) -> bool:
-        """Tell whether a collection matches; each is counted once.
+    def passes(self, collection: Collection) -> bool:
+        """Tell whether a collection fulfils the conditions, and count it once.
 
         Parameters
         ----------
         collection : Collection
             Its record.
-        listed : bool
-            Whether the list of its images is asked for, if it matches.
 
         Returns
         -------
         bool
-            Whether it passes the terms on collections.
+            Whether it does.
         """
         if collection.id in self.seen:
             return self.query.collection_filter.matches(collection.metadata)
         self.seen.add(collection.id)
         records = [collection.metadata]
-        passed = self.collection_tally.sift(self.query.collection_filter, records)
-        if passed and listed:
+        return bool(self.collection_tally.sift(self.query.collection_filter, records))
+
+    def reached(self, number: int | None = None) -> None:
+        """Count the collections that were to be looked through before another.
+
+        Those that fail the conditions are not looked through, but are counted when
+        their turn has come: how far ahead is looked must not change an account.
+
+        Parameters
+        ----------
+        number : int, optional
+            The id of the one that was looked through now; all that are to come if
+            absent.
+        """
+        while self.coming:
+            collection = self.coming.popleft()
+            self.passes(collection)
+            if collection.id == number:
+                return
+
+    def promised_of(self, collections: Iterable[Collection]) -> Iterator[Collection]:
+        """Note how many images collections say they have, when each is asked for.
+
+        Parameters
+        ----------
+        collections : iterable of Collection
+            Their records.
+
+        Yields
+        ------
+        Collection
+            Each of them.
+        """
+        for collection in collections:
             number = collection.metadata.get("number_of_images")
             self.promised[collection.id] = number or 0
-        return bool(passed)
+            yield collection
 
     def has_enough_ahead(self) -> bool:
         """Guess whether the lists that are on their way hold all that is wanted.
@@ -189,19 +239,19 @@ class Sieve:
         return len(self.images) + rate * sum(self.promised.values()) >= cap
 
     def sift(self, collection: Collection, images: Sequence[Image]) -> list[Image]:
-        """Keep those of a collection's images that match, until it is enough.
+        """Keep the images that match, as many as are wanted, and count the others.
 
         Parameters
         ----------
         collection : Collection
-            The collection that lists them.
+            Where they are.
         images : sequence of Image
-            The images.
+            Their records.
 
         Returns
         -------
         list of Image
-            Those that were not found before, match, and are still wanted.
+            Those that are kept.
         """
         new = [image for image in images if image.id not in self.images]
         records = [image.metadata for image in new]
@@ -213,10 +263,26 @@ class Sieve:
         room = None if cap is None else cap - len(self.images)
         some = list(islice(matching, room))
         for image in some:
-            self.images[image.id] = image
-            # NOTE: a record may name another collection than the one that lists it.
-            self.collections[image.collection_id] = collection
+            self._keep(collection, image)
         return some
+
+    def take(self, collection: Collection, image: Image) -> None:
+        """Keep an image that fulfils the conditions, unless the function refuses it.
+
+        Parameters
+        ----------
+        collection : Collection
+            Where it is.
+        image : Image
+            Its record, which is counted elsewhere.
+        """
+        if self.predicate is None or list(self._ask([image], self.predicate)):
+            self._keep(collection, image)
+
+    def _keep(self, collection: Collection, image: Image) -> None:
+        self.images[image.id] = image
+        # NOTE: a record may name another collection than the one that lists it.
+        self.collections[image.collection_id] = collection
 
     def _ask(self, images: Iterable[Image], predicate: Predicate) -> Generator[Image]:
         for image in images:
@@ -233,7 +299,7 @@ class Sieve:
                 self.refused += 1
 
     def found(self, *, truncated: bool) -> Found:
-        """Sum up.
+        """Give the outcome.
 
         Parameters
         ----------
@@ -243,7 +309,7 @@ class Sieve:
         Returns
         -------
         Found
-            The images, and an account of what was left out.
+            What was found.
         """
         steps = [*self.collection_tally.steps, *self.image_tally.steps]
         if self.predicate is not None:

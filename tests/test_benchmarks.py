@@ -24,14 +24,14 @@ def tables(text: str) -> list[list[list[str]]]:
     ]
 
 
-def test_transfer_measures_both_and_prints_two_tables(
-    child_environment: Mapping[str, str], tmp_path: Path
-) -> None:
-    # NOTE: this benchmark refuses to go on unless both bring the same files.
+def run(
+    name: str, environment: Mapping[str, str], folder: Path
+) -> list[list[list[str]]]:
+    """Give the tables that a benchmark prints when it is quick."""
     done = subprocess.run(
-        [sys.executable, str(FOLDER / "transfer.py"), "--quick"],
-        env=child_environment,
-        cwd=tmp_path,
+        [sys.executable, str(FOLDER / name), "--quick"],
+        env=environment,
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -39,9 +39,26 @@ def test_transfer_measures_both_and_prints_two_tables(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    speed, memory = tables(done.stdout)
+    return tables(done.stdout)
+
+
+def test_transfer_measures_both_and_prints_two_tables(
+    child_environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    # NOTE: this benchmark refuses to go on unless both bring the same files.
+    speed, memory = run("transfer.py", child_environment, tmp_path)
     assert speed[0][1] == "times faster"
     assert [row[0] for row in speed[1:]] == ["50 ms"]
     assert all(float(cell) > 0 for row in speed[1:] for cell in row[1:])
     assert memory[0][0] == "images"
     assert [row[0] for row in memory[1:]] == ["10"]
+
+
+def test_query_measures_both_and_prints_a_table(
+    child_environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    # NOTE: this benchmark refuses to go on unless both find the same images.
+    (table,) = run("query.py", child_environment, tmp_path)
+    assert table[0][2] == "times faster"
+    assert [row[0] for row in table[1:]] == ["200, selective", "200, broad"]
+    assert all(float(cell) > 0 for row in table[1:] for cell in row[1:])
