@@ -167,3 +167,20 @@ def test_a_bar_grows_with_what_is_found(
     text = capsys.readouterr().err
     assert "3.09M/3.09M" in text
     assert 100 * len(gzipped(1)) == pytest.approx(3.09e6, rel=0.01)
+
+
+@pytest.mark.parametrize("workers", [1, 4, 16])
+def test_how_far_ahead_is_looked_does_not_change_the_account(
+    data_dir: Path, workers: int
+) -> None:
+    archive = many_collections(30, 3)
+    for number in range(1, 31, 2):
+        archive.collections[number]["owner"] = 7
+    terms = {"image_terms": {}, "collection_terms": {"owner": 7}}
+    with NeuroVaultServer(archive) as server:
+        cold = find(server, data_dir, workers=workers, max_images=7, **terms)
+        warm = find(server, data_dir, workers=workers, max_images=7, **terms)
+    assert ids(cold.images) == [1000, 1001, 1002, 3000, 3001, 3002, 5000]
+    # NOTE: of the collections 1 to 5, two are another owner's.
+    assert [step.removed for step in cold.steps] == [2]
+    assert warm.steps == cold.steps
