@@ -64,17 +64,17 @@ class Survey:
         bool
             False if in doubt.
         """
-        now = Marks(self.listings.get(number, ()))
+        if then.listing != self.listings.get(number, ()):
+            return False
         if not self.offline:
-            then = Marks(then.listing)
-        else:
-            about = (
-                () if listed or not then.folder else _mark_of_about(self.root, number)
-            )
-            records = _mark_of_records(self.root, number) if then.records else ()
-            now = Marks(now.listing, self.folders.get(number, ()), records, about)
-            then = replace(then, about=()) if listed else then
-        return now == then and then.settled(seen)
+            return Marks(then.listing).settled(seen)
+        if then.folder != self.folders.get(number, ()):
+            return False
+        if then.records and then.records != _mark_of_records(self.root, number):
+            return False
+        if listed or not then.folder:
+            return replace(then, about=()).settled(seen)
+        return then.about == _mark_of_about(self.root, number) and then.settled(seen)
 
 
 def survey(root: Path, url: str, *, offline: bool) -> Survey:

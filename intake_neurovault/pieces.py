@@ -70,6 +70,7 @@ CREATE TABLE collections (place INTEGER PRIMARY KEY, odd, body,
 CREATE TABLE images (place INTEGER PRIMARY KEY, alone, odd, {_typed(IMAGE_COLUMNS)});
 CREATE TABLE bodies (place INTEGER PRIMARY KEY, body);
 CREATE INDEX images_by_id ON images (id);
+CREATE INDEX odd_images ON images (place) WHERE odd;
 """
 """The tables. An image is at its collection's number times 2**32, plus its own; a
 collection at twice its number, plus one for its record on disk."""
