@@ -12,6 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from intake_neurovault.arguments import search
+    from intake_neurovault.comparisons import (
+        Contains,
+        GreaterOrEqual,
+        GreaterThan,
+        IsIn,
+        IsNull,
+        LessOrEqual,
+        LessThan,
+        NotContains,
+        NotEqual,
+        NotIn,
+        NotNull,
+        Pattern,
+    )
     from intake_neurovault.demo import run_demo
     from intake_neurovault.direct import NeuroVaultFileSystem
     from intake_neurovault.driver import NeuroVaultSource
@@ -33,20 +47,50 @@ if TYPE_CHECKING:
         StoreError,
         UnknownArgumentError,
         UnreachableError,
+        WordsError,
     )
     from intake_neurovault.filesystem import NeuroVaultCacheFileSystem
     from intake_neurovault.grid import GRIDS, Grid
     from intake_neurovault.nifti import Reader
+    from intake_neurovault.nilearn_api import (
+        STD_AFFINE,
+        fetch_neurovault,
+        fetch_neurovault_ids,
+    )
+    from intake_neurovault.nilearn_samples import (
+        fetch_neurovault_auditory_computation_task,
+        fetch_neurovault_motor_task,
+    )
+    from intake_neurovault.nilearn_terms import (
+        basic_collection_terms,
+        basic_image_terms,
+    )
     from intake_neurovault.query import Query
     from intake_neurovault.records import Collection, Image
     from intake_neurovault.result import SearchResult
+    from intake_neurovault.result_filter import ResultFilter
     from intake_neurovault.upkeep import Cache
     from intake_neurovault.vault import Vault
+    from intake_neurovault.word_files import neurosynth_words_vectorized
 
 __version__ = version("intake-neurovault")
 
 _HOMES = {
     "arguments": ("search",),
+    "comparisons": (
+        "Contains",
+        "GreaterOrEqual",
+        "GreaterThan",
+        "IsIn",
+        "IsNull",
+        "LessOrEqual",
+        "LessThan",
+        "NotContains",
+        "NotEqual",
+        "NotIn",
+        "NotNull",
+        "Pattern",
+    ),
     "demo": ("run_demo",),
     "driver": ("NeuroVaultSource",),
     "errors": (
@@ -67,50 +111,85 @@ _HOMES = {
         "StoreError",
         "UnknownArgumentError",
         "UnreachableError",
+        "WordsError",
     ),
     "direct": ("NeuroVaultFileSystem",),
     "filesystem": ("NeuroVaultCacheFileSystem",),
     "grid": ("GRIDS", "Grid"),
     "nifti": ("Reader",),
+    "nilearn_api": (
+        "STD_AFFINE",
+        "fetch_neurovault",
+        "fetch_neurovault_ids",
+    ),
+    "nilearn_samples": (
+        "fetch_neurovault_auditory_computation_task",
+        "fetch_neurovault_motor_task",
+    ),
+    "nilearn_terms": ("basic_collection_terms", "basic_image_terms"),
     "query": ("Query",),
     "records": ("Collection", "Image"),
     "result": ("SearchResult",),
+    "result_filter": ("ResultFilter",),
     "upkeep": ("Cache",),
     "vault": ("Vault",),
+    "word_files": ("neurosynth_words_vectorized",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "GRIDS",
+    "STD_AFFINE",
     "AnswerError",
     "ArgumentError",
     "Cache",
     "Collection",
+    "Contains",
     "CorruptFileError",
     "EmptyResultError",
     "Failure",
     "FilterError",
     "GeometryError",
+    "GreaterOrEqual",
+    "GreaterThan",
     "Grid",
     "GridError",
     "Image",
+    "IsIn",
+    "IsNull",
+    "LessOrEqual",
+    "LessThan",
     "MissingError",
     "NeuroVaultCacheFileSystem",
     "NeuroVaultError",
     "NeuroVaultFileSystem",
     "NeuroVaultSource",
     "NeuroVaultWarning",
+    "NotContains",
+    "NotEqual",
+    "NotIn",
+    "NotNull",
     "OfflineError",
+    "Pattern",
     "PrivateError",
     "Query",
     "Reader",
+    "ResultFilter",
     "SearchResult",
     "ServerError",
     "StoreError",
     "UnknownArgumentError",
     "UnreachableError",
     "Vault",
+    "WordsError",
     "__version__",
+    "basic_collection_terms",
+    "basic_image_terms",
+    "fetch_neurovault",
+    "fetch_neurovault_auditory_computation_task",
+    "fetch_neurovault_ids",
+    "fetch_neurovault_motor_task",
+    "neurosynth_words_vectorized",
     "run_demo",
     "search",
 ]

@@ -147,7 +147,7 @@ class Examiner(Store):
         elif item.kind == "about":
             sidecars.read_collection(self.root, number)
         elif item.kind == "words":
-            check_words(sidecars.read_object(place), image_id)
+            check_words(sidecars.read_object(place), f"image {image_id}")
         else:
             content = sidecars.read_object(place)
             if item.kind in _NOTES and content.get("format") == FORMAT:

@@ -15,6 +15,7 @@
     │   ├── UnreachableError (ConnectionError)    no connection, or no answer in time
     │   └── AnswerError (ValueError)              an answer that is not NeuroVault's
     ├── OfflineError (FileNotFoundError)      not in the store, and asked not to look
+    ├── WordsError (RuntimeError)             Neurosynth's words, where none may lack
     ├── CorruptFileError (OSError)            truncated, damaged, or not NIfTI
     └── StoreError (OSError)                  the local store cannot be used
 
@@ -85,6 +86,10 @@ class AnswerError(ServerError, ValueError):
 
 class OfflineError(NeuroVaultError, FileNotFoundError):
     """Something is not in the local store, and ``mode="offline"`` forbids to ask."""
+
+
+class WordsError(NeuroVaultError, RuntimeError):
+    """Neurosynth's words cannot be had, and ``allow_neurosynth_failure=False``."""
 
 
 class CorruptFileError(NeuroVaultError, OSError):

@@ -231,7 +231,7 @@ class Mirror:
             raise OfflineError(msg)
         answer = self.client.json(words_request(base, image.id))
         try:
-            words = check_words(answer, image.id)
+            words = check_words(answer, image.label)
         except AnswerError as error:
             error.attempts = 1
             raise
@@ -244,7 +244,7 @@ class Mirror:
     def _kept_words(self, image: Image) -> Mapping[str, float] | None:
         kept = self.store.words(image.collection_id, image.id)
         try:
-            return None if kept is None else check_words(kept, image.id)
+            return None if kept is None else check_words(kept, image.label)
         except AnswerError as error:
             # NOTE: nilearn keeps whatever it is answered.
             logger.warning("Passed over: the words of %s. %s", image.label, error)

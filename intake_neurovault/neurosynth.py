@@ -50,15 +50,15 @@ def words_request(base: str, image_id: int) -> str:
     return f"{base.rstrip('/')}/?neurovault={quote(str(image_id))}"
 
 
-def check_words(answer: object, image_id: int) -> dict[str, float]:
+def check_words(answer: object, what: str) -> dict[str, float]:
     """Read the decoder's answer.
 
     Parameters
     ----------
     answer : object
         Parsed JSON.
-    image_id : int
-        Which image it is about, for the message.
+    what : str
+        What it is about, for the message, such as ``"image 3"``.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def check_words(answer: object, image_id: int) -> dict[str, float]:
 
     Examples
     --------
-    >>> check_words({"data": {"values": {"motor": 0.6}}}, 10426)
+    >>> check_words({"data": {"values": {"motor": 0.6}}}, "image 10426")
     {'motor': 0.6}
     """
     data = answer.get("data") if isinstance(answer, Mapping) else None
@@ -80,7 +80,7 @@ def check_words(answer: object, image_id: int) -> dict[str, float]:
     if isinstance(values, Mapping) and values and all(map(_is_weight, values.values())):
         return {str(word): float(weight) for word, weight in values.items()}
     msg = (
-        f"Neurosynth's answer for image {image_id} holds no words; leave "
+        f"Neurosynth's answer for {what} holds no words; leave "
         "fetch_neurosynth_words=False to do without them, or try again later."
     )
     raise AnswerError(msg)

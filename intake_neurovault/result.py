@@ -10,11 +10,13 @@ from typing import Any
 import xarray as xr
 
 from intake_neurovault import accessor, cube
-from intake_neurovault.errors import EmptyResultError, NeuroVaultError
+from intake_neurovault.bunch import Bunch, make_bunch
+from intake_neurovault.errors import EmptyResultError, NeuroVaultError, WordsError
 from intake_neurovault.matches import Matches
 from intake_neurovault.nifti import Geometry, resolve_grid
 from intake_neurovault.records import Image
-from intake_neurovault.words import vectorise
+from intake_neurovault.vault import Words
+from intake_neurovault.words import vectorise, word_frequencies
 
 # NOTE: importing `accessor` registers `.nii`; whoever holds a result needs it.
 __all__ = ["SearchResult", "accessor"]
@@ -183,6 +185,57 @@ class SearchResult(Matches):
                 continue
             yield self.read_partition(i)
 
+    def to_bunch(
+        self,
+        *,
+        resample: bool = False,
+        vectorize_words: bool = True,
+        allow_neurosynth_failure: bool = True,
+    ) -> Bunch:
+        """Download what is missing, and describe it as nilearn's fetchers do.
+
+        Parameters
+        ----------
+        resample : bool
+            Whether to give files on nilearn's grid of 3 mm in place of the files as
+            served.
+        vectorize_words : bool
+            Whether to put words into one matrix, where they were asked for.
+        allow_neurosynth_failure : bool
+            Whether images whose words cannot be had are given without.
+
+        Returns
+        -------
+        sklearn.utils.Bunch
+            ``images``, ``images_meta``, ``collections_meta`` and ``description``, and
+            with words ``word_frequencies`` and ``vocabulary``; only of images whose
+            file could be had, the others stand in ``.failures``.
+
+        Raises
+        ------
+        WordsError
+            Without `allow_neurosynth_failure`, if the words of an image cannot be had.
+        NeuroVaultError
+            With ``errors="raise"``, the first failure.
+        """
+        images = self.found.images
+        paths = self._fetch(images)
+        had = [each for each, path in zip(images, paths, strict=True) if path]
+        rows = [(each, self.found.collections[each.collection_id]) for each in had]
+        words = self._words(had) if self.query.words else None
+        if words and words.failures and not allow_neurosynth_failure:
+            raise WordsError(words.failures[0].reason)
+        bunch = make_bunch(
+            rows,
+            self.vault.mirror.store.root,
+            resampled=resample,
+            words=self.query.words,
+        )
+        if words and vectorize_words:
+            found = word_frequencies(words.weights)
+            bunch.word_frequencies, bunch.vocabulary = found
+        return bunch
+
     def _images(self) -> tuple[Image, ...]:
         found = self.found
         if found.images:
@@ -220,8 +273,11 @@ class SearchResult(Matches):
 
     def _with_words(self, dataset: xr.Dataset) -> xr.Dataset:
         rows = set(dataset.image.values.tolist())
-        images = [each for each in self.found.images if each.id in rows]
+        words = self._words([each for each in self.found.images if each.id in rows])
+        return cube.add_words(dataset, *vectorise(words.weights))
+
+    def _words(self, images: Sequence[Image]) -> Words:
         pairs = [(each, self.found.collections[each.collection_id]) for each in images]
         words = self.vault.words(pairs, self._words_url)
         self._later.note("words", images, words.failures)
-        return cube.add_words(dataset, *vectorise(words.weights))
+        return words

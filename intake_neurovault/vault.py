@@ -77,7 +77,7 @@ class Vault:
         cls,
         *,
         url: str | None = None,
-        data_dir: str | Path | None = None,
+        data_dir: str | os.PathLike[str] | None = None,
         mode: str = "download_new",
         metadata_ttl: float | str | None = "1d",
         trusted_hosts: Iterable[str] = (),

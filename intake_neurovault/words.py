@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction import DictVectorizer
 
+from intake_neurovault.errors import NeuroVaultWarning
+
 
 def vectorise(
-    weights: Sequence[Mapping[str, float] | None],
+    weights: Sequence[Mapping[str, float] | None], **options: Any
 ) -> tuple[NDArray[np.float64], list[str]]:
     """Put the words of many images into one matrix.
 
@@ -19,6 +23,8 @@ def vectorise(
     weights : sequence of mapping or None
         For each image the weights of its words; None where there are none to
         be had.
+    **options
+        Arguments of :class:`sklearn.feature_extraction.DictVectorizer`.
 
     Returns
     -------
@@ -36,8 +42,50 @@ def vectorise(
     >>> matrix.tolist()
     [[0.0, 0.5], [nan, nan], [0.25, 0.0]]
     """
-    vectorizer = DictVectorizer(sparse=False)
+    # NOTE: a sparse matrix cannot say that a row is missing.
+    vectorizer = DictVectorizer(**{**options, "sparse": False})
     matrix = vectorizer.fit_transform([dict(each or {}) for each in weights])
     matrix = np.asarray(matrix, dtype=np.float64)
     matrix[[each is None for each in weights]] = np.nan
     return matrix, [str(word) for word in vectorizer.get_feature_names_out()]
+
+
+def word_frequencies(
+    weights: Sequence[Mapping[str, float] | None], **options: Any
+) -> tuple[NDArray[np.float64], NDArray[np.str_]] | tuple[None, None]:
+    """Put the words of many images into one matrix, as nilearn returns it.
+
+    Parameters
+    ----------
+    weights : sequence of mapping or None
+        As for `vectorise`.
+    **options
+        As for `vectorise`.
+
+    Returns
+    -------
+    matrix : ndarray of shape (n_images, n_words), float64, or None
+        As `vectorise` gives it; None if no image has words.
+    vocabulary : ndarray of str, or None
+        The words.
+
+    Warns
+    -----
+    NeuroVaultWarning
+        If no image has words.
+
+    Examples
+    --------
+    >>> matrix, vocabulary = word_frequencies([{"motor": 0.5}])
+    >>> vocabulary.tolist()
+    ['motor']
+    """
+    if not any(weights):
+        msg = (
+            "No word weight could be loaded, so that there is no matrix of Neurosynth "
+            "words; try again later, or pass fetch_neurosynth_words=False."
+        )
+        warnings.warn(msg, NeuroVaultWarning, stacklevel=3)
+        return None, None
+    matrix, vocabulary = vectorise(weights, **options)
+    return matrix, np.array(vocabulary)

@@ -28,11 +28,11 @@ from intake_neurovault.neurosynth import check_words, words_request
 )
 def test_what_is_no_answer(answer: object) -> None:
     with pytest.raises(AnswerError, match="image 7 holds no words; leave fetch_neuro"):
-        check_words(answer, 7)
+        check_words(answer, "image 7")
 
 
 def test_numbers_become_floats() -> None:
-    assert check_words({"data": {"values": {"motor": 1}}}, 7) == {"motor": 1.0}
+    assert check_words({"data": {"values": {"motor": 1}}}, "image 7") == {"motor": 1.0}
 
 
 def test_an_address_needs_a_scheme() -> None:
