@@ -325,11 +325,10 @@ def _limit(draw: random.Random) -> Any:
 
 def filtered(draw: random.Random) -> Question:
     """Ask by terms and filters."""
-    image_terms = draw.choice((None, {}, _some(draw, IMAGE_TERMS, 2)))
-    collection_terms = draw.choice((None, {}, _some(draw, COLLECTION_TERMS, 2)))
-    keywords = draw.choice(
-        ({}, {}, _some(draw, IMAGE_TERMS, 1), {"collection_id": is_(draw.randint(1, 4))})
-    )
+    image_terms = draw.choice((None, {}, {}, _some(draw, IMAGE_TERMS, 2)))
+    collection_terms = draw.choice((None, {}, {}, _some(draw, COLLECTION_TERMS, 2)))
+    home = {"collection_id": is_(draw.randint(1, 4))}
+    keywords = draw.choice(({}, {}, _some(draw, IMAGE_TERMS, 1), home))
     one_in_four = [draw.random() < 0.25 for _ in range(3)]
     return Question(
         image_terms=image_terms,
@@ -376,7 +375,17 @@ def resampled(draw: random.Random, images: list[int]) -> Question:
 def odd(draw: random.Random, images: list[int]) -> Question:
     """Ask in a way that nilearn misunderstands."""
     one = draw.choice(images)
-    ids = draw.choice((one, str(one), [one, 999_999]))
-    if draw.random() < 0.3:
-        return Question(collection_ids=[1], image_terms={"id": is_(one)}, max_images=1)
-    return Question(by_ids=True, image_ids=ids)
+    number = draw.randint(1, 4)
+    elsewhere = {"id": is_(number), "DOI": is_("10.5555/d")}
+    own_types = {**BASIC_IMAGE_TERMS, "map_type": is_("Z map")}
+    return draw.choice(
+        (
+            Question(by_ids=True, image_ids=one),
+            Question(by_ids=True, image_ids=str(one)),
+            Question(by_ids=True, image_ids=[one, 999_999]),
+            Question(collection_ids=[1], image_terms={"id": is_(one)}, max_images=1),
+            Question(collection_terms=elsewhere, image_terms={}, mode=_mode(draw)),
+            Question(collection_terms={"DOI": is_("10.5555/b")}, image_terms={}),
+            Question(image_terms=own_types, image_filter=FUNCTIONS[0], max_images=3),
+        )
+    )
