@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -13,18 +12,14 @@ from typing import TypeVar
 from intake_neurovault import halt
 from intake_neurovault.client import Client
 from intake_neurovault.errors import (
-    AnswerError,
     CorruptFileError,
     NeuroVaultError,
-    NeuroVaultWarning,
     OfflineError,
-    StoreError,
 )
 from intake_neurovault.forks import PerProcess
 from intake_neurovault.listings import Listings
 from intake_neurovault.modes import KEEPING
-from intake_neurovault.neurosynth import check_words, words_request
-from intake_neurovault.records import Collection, Image, ImageFile
+from intake_neurovault.records import ImageFile
 from intake_neurovault.store import Store
 
 logger = logging.getLogger(__name__)
@@ -195,57 +190,3 @@ class Mirror:
         if self.listings.mode != "update" or since is None:
             return False
         return self.client.is_unmodified(file, since)
-
-    def words(
-        self, image: Image, collection: Collection, base: str
-    ) -> Mapping[str, float]:
-        """Give the Neurosynth words of one image.
-
-        Parameters
-        ----------
-        image : Image
-            Whose words.
-        collection : Collection
-            The collection it is in.
-        base : str
-            Address of the decoder.
-
-        Returns
-        -------
-        mapping of str to float
-            The weight of each word.
-
-        Raises
-        ------
-        OfflineError, AnswerError, ServerError
-            If they are not on disk and cannot be fetched.
-        """
-        kept = self._kept_words(image)
-        if kept is not None and self.listings.mode != "overwrite":
-            return kept
-        if self.offline:
-            msg = (
-                f"The Neurosynth words of {image.label} are not in the store "
-                f"{self.store.root}; run once without mode='offline' to fetch them."
-            )
-            raise OfflineError(msg)
-        answer = self.client.json(words_request(base, image.id))
-        try:
-            words = check_words(answer, image.label)
-        except AnswerError as error:
-            error.attempts = 1
-            raise
-        try:
-            self.store.save_words(image, collection, {"data": {"values": words}})
-        except StoreError as error:
-            warnings.warn(f"{error}", NeuroVaultWarning, stacklevel=2)
-        return words
-
-    def _kept_words(self, image: Image) -> Mapping[str, float] | None:
-        kept = self.store.words(image.collection_id, image.id)
-        try:
-            return None if kept is None else check_words(kept, image.label)
-        except AnswerError as error:
-            # NOTE: nilearn keeps whatever it is answered.
-            logger.warning("Passed over: the words of %s. %s", image.label, error)
-            return None

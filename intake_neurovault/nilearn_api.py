@@ -18,6 +18,7 @@ from intake_neurovault.grid import GRIDS
 from intake_neurovault.nifti import Reader
 from intake_neurovault.nilearn_terms import (
     Conditions,
+    OnDisk,
     among_collections,
     refuse_ids,
     without_collection_id,
@@ -156,8 +157,8 @@ def fetch_neurovault(
         Conditions.parse("collection", collection_terms, collection_filter, {}),
     )
     query = Query.parse(
-        image_terms=images.terms,
-        collection_terms=collections.terms,
+        image_terms=images.all_terms,
+        collection_terms=collections.all_terms,
         max_images=max_images,
         fetch_neurosynth_words=fetch_neurosynth_words,
     )
@@ -174,11 +175,15 @@ def fetch_neurovault(
     )
     if collections.function is not None:
         query = among_collections(query, collections.function, vault)
+    function = images.function
+    if vault.mirror.offline:
+        # NOTE: a cap must count what can be had.
+        function = OnDisk(vault.mirror.store.root, function, resampled=resample)
     return SearchResult(
         query,
         _reader(interpolation),
         vault,
-        predicate=images.function,
+        predicate=function,
         settings=(("words_url", words_url),),
     ).to_bunch(
         resample=resample,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from intake_neurovault import layout
 from intake_neurovault.comparisons import NotEqual, NotIn, NotNull
 from intake_neurovault.errors import (
     Failure,
@@ -74,7 +76,7 @@ class Conditions:
     Examples
     --------
     >>> asked = Conditions.parse("image", {}, any_record, {"map_type": "Z map"})
-    >>> asked.terms, asked.function
+    >>> asked.all_terms, asked.function
     ({'map_type': 'Z map'}, None)
     """
 
@@ -82,6 +84,13 @@ class Conditions:
     """Conditions on fields."""
     function: Predicate | None
     """A condition that only Python can express."""
+    declared: Mapping[str, Any] | None = None
+    """The terms of a `ResultFilter` that was given as function."""
+
+    @property
+    def all_terms(self) -> Mapping[str, Any]:
+        """What can be written down, in the grammar of filters."""
+        return {"$and": [self.terms, self.declared]} if self.declared else self.terms
 
     @classmethod
     def parse(
@@ -128,7 +137,7 @@ class Conditions:
         if _said(what, given) == _said(what, basic):
             _warn_of_basic_terms(what, joined, basic)
         declared, rest = split_terms(function, f"{what}_filter")
-        return cls({"$and": [joined, declared]} if declared else joined, rest)
+        return cls(joined, rest, declared)
 
 
 def _said(what: str, terms: Mapping[str, Any]) -> Filter:
@@ -150,6 +159,33 @@ def _warn_of_basic_terms(what: str, terms: Terms, basic: Terms) -> None:
             f"them, pass `{what}_terms={{}}`."
         )
         warnings.warn(msg, NeuroVaultWarning, stacklevel=5)
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """A condition on images: a file of theirs is in the store.
+
+    Examples
+    --------
+    >>> OnDisk(Path("/no/such/store"))({"id": 3, "collection_id": 1})
+    False
+    """
+
+    root: Path
+    """The folder of the store."""
+    function: Predicate | None = None
+    """What must hold besides."""
+    resampled: bool = False
+    """Whether a resampled file will do."""
+
+    def __call__(self, record: Mapping[str, Any]) -> bool:
+        """Tell whether the metadata are those of such an image."""
+        ids = record["collection_id"], record["id"]
+        paths = [layout.image_path(*ids)]
+        if self.resampled:
+            paths.append(layout.resampled_path(*ids))
+        there = any((self.root / path).is_file() for path in paths)
+        return there and (self.function is None or bool(self.function(record)))
 
 
 def refuse_ids(names: Mapping[str, Any]) -> None:

@@ -264,6 +264,8 @@ class Report:
     """What failed so far."""
     in_a_row: int = 0
     """How many failed one after the other, up to now."""
+    patience: int = MAX_FAILURES_IN_A_ROW
+    """How many may, before asking for more is hopeless."""
     spent: Counter[int | None] = field(default_factory=Counter)
     """How many failed in each collection."""
     exhausted: bool = False
@@ -314,7 +316,7 @@ class Report:
         elif failure.attempts:
             self.in_a_row += 1
             self.spent[failure.collection_id] += 1
-            self.exhausted |= self.in_a_row >= MAX_FAILURES_IN_A_ROW
+            self.exhausted |= self.in_a_row >= self.patience
 
     def warn(self, what: str) -> None:
         """Say once, at the end of a run, how much failed.

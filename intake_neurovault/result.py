@@ -11,11 +11,11 @@ import xarray as xr
 
 from intake_neurovault import accessor, cube
 from intake_neurovault.bunch import Bunch, make_bunch
+from intake_neurovault.decoder import Words
 from intake_neurovault.errors import EmptyResultError, NeuroVaultError, WordsError
 from intake_neurovault.matches import Matches
 from intake_neurovault.nifti import Geometry, resolve_grid
 from intake_neurovault.records import Image
-from intake_neurovault.vault import Words
 from intake_neurovault.words import vectorise, word_frequencies
 
 # NOTE: importing `accessor` registers `.nii`; whoever holds a result needs it.

@@ -13,16 +13,15 @@ from threading import Lock
 from typing import Any
 
 from intake_neurovault.client import Client
+from intake_neurovault.decoder import Decoder, Words
 from intake_neurovault.errors import Failure, MissingError, NeuroVaultError, ServerError
 from intake_neurovault.finder import Finder
 from intake_neurovault.found import Found
 from intake_neurovault.listings import Listings
 from intake_neurovault.mirror import Mirror
-from intake_neurovault.neurosynth import DEFAULT_WORDS_URL, words_request
 from intake_neurovault.nifti import Geometry, read_geometry
 from intake_neurovault.pool import (
     MAX_FAILURES_IN_A_ROW,
-    ErrorPolicy,
     Pool,
     Report,
     parse_errors,
@@ -43,16 +42,6 @@ class Fetched:
 
     paths: tuple[Path | None, ...]
     """One for each file asked for; None where it could not be had."""
-    failures: tuple[Failure, ...]
-    """Why."""
-
-
-@dataclass(frozen=True)
-class Words:
-    """The Neurosynth words of a list of images."""
-
-    weights: tuple[Mapping[str, float] | None, ...]
-    """For each image the weight of each word; None where they could not be had."""
     failures: tuple[Failure, ...]
     """Why."""
 
@@ -310,31 +299,7 @@ class Vault:
             The weights in the order asked, and what failed. A failure never raises:
             words are an extra, and Neurosynth is often away.
         """
-        named = os.environ.get("INTAKE_NEUROVAULT_WORDS_URL")
-        base = url or named or DEFAULT_WORDS_URL
-        policy: ErrorPolicy = "skip" if self.pool.errors == "skip" else "warn"
-        report = replace(self.pool, errors=policy).report()
-        weights: list[Mapping[str, float] | None] = []
-        down = 0
-
-        def ask(pair: tuple[Image, Collection]) -> Mapping[str, float]:
-            if down >= MAX_FAILURES_IN_A_ROW:
-                msg = f"Neurosynth failed {down} times in a row and was asked no more."
-                raise ServerError(msg)
-            return self.mirror.words(*pair, base)
-
-        with self.pool.map(ask, images) as outcomes:
-            for (image, _), outcome in outcomes:
-                down = down + 1 if isinstance(outcome, ServerError) else 0
-                if isinstance(outcome, NeuroVaultError):
-                    place, why = words_request(base, image.id), str(outcome)
-                    ids = image.id, image.collection_id
-                    report.failures.append(Failure(*ids, place, why, outcome.attempts))
-                    weights.append(None)
-                else:
-                    weights.append(outcome)
-        report.warn("fetched from Neurosynth")
-        return Words(tuple(weights), tuple(report.failures))
+        return Decoder.parse(self.mirror.listings, self.pool, url).words(images)
 
     def _local(
         self, files: Sequence[ImageFile], report: Report, pool: Pool

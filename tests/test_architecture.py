@@ -86,6 +86,7 @@ LAYERS = {
     "listings": 8,
     "tree": 8,
     "copies": 9,
+    "decoder": 9,
     "direct": 9,
     "finder": 9,
     "mirror": 9,

@@ -32,7 +32,6 @@ from nilearn.datasets import neurovault as nilearn_neurovault
 from trees import tree
 
 from intake_neurovault.errors import (
-    AnswerError,
     CorruptFileError,
     MissingError,
     NeuroVaultWarning,
@@ -378,73 +377,6 @@ def test_a_store_that_is_opened_for_reading_is_not_written(
     with pytest.raises(StoreError, match="for reading only"):
         Mirror(replace(listings, store=store)).local(file)
     assert list(data_dir.rglob("image_*")) == []
-
-
-# ---- words ----------------------------------------------------------------------
-
-
-def test_words_are_kept_and_used_offline(
-    server: NeuroVaultServer, data_dir: Path
-) -> None:
-    base = f"{server.url}/api/decode/"
-    found = find(server, data_dir, collection_ids=[1952])
-    image, about = found.images[0], found.collections[1952]
-    offline = mirror_of(server, data_dir, "offline")
-    with pytest.raises(OfflineError, match=r"words of image 32015 .* not in the"):
-        offline.words(image, about, base)
-    server.clear_requests()
-    online = mirror_of(server, data_dir).words(image, about, base)
-    assert asked(server) == ["/api/decode/"]
-    assert len(online) > 5
-    assert all(-1 <= weight <= 1 for weight in online.values())
-    for mode in ("download_new", "update", "offline"):
-        assert mirror_of(server, data_dir, mode).words(image, about, base) == online
-    assert asked(server) == []
-    mirror_of(server, data_dir, "overwrite").words(image, about, base)
-    assert asked(server) == ["/api/decode/"]
-
-
-@pytest.mark.parametrize("content", [b"{}", b"<html>", b'{"data": {"values": {}}}'])
-def test_words_that_are_none_are_fetched_again(
-    server: NeuroVaultServer, data_dir: Path, content: bytes
-) -> None:
-    base = f"{server.url}/api/decode/"
-    found = find(server, data_dir, collection_ids=[1952])
-    image, about = found.images[0], found.collections[1952]
-    mirror = mirror_of(server, data_dir)
-    online = mirror.words(image, about, base)
-    (path,) = data_dir.rglob("neurosynth_words_for_image_32015.json")
-    path.write_bytes(content)
-    with pytest.raises(OfflineError, match="words of image 32015"):
-        mirror_of(server, data_dir, "offline").words(image, about, base)
-    assert path.read_bytes() == content
-    assert mirror.words(image, about, base) == online
-    assert json.loads(path.read_bytes())["data"]["values"] == online
-
-
-def test_an_answer_without_words_is_not_kept(
-    fresh_server: NeuroVaultServer, data_dir: Path
-) -> None:
-    found = find(fresh_server, data_dir, image_ids=[32015])
-    mirror = mirror_of(fresh_server, data_dir)
-    about = found.collections[1952]
-    with pytest.raises(AnswerError, match="holds no words"):
-        mirror.words(found.images[0], about, f"{fresh_server.url}/api/collections/")
-    assert list(data_dir.rglob("neurosynth_words*")) == []
-
-
-def test_words_that_cannot_be_kept_are_given_all_the_same(
-    server: NeuroVaultServer, data_dir: Path, tmp_path: Path
-) -> None:
-    found = find(server, data_dir, image_ids=[32015])
-    blocked = tmp_path / "file"
-    blocked.write_text("a file where a folder is needed")
-    mirror = mirror_of(server, blocked)
-    with pytest.warns(NeuroVaultWarning, match="pass data_dir="):
-        words = mirror.words(
-            found.images[0], found.collections[1952], f"{server.url}/api/decode/"
-        )
-    assert len(words) > 5
 
 
 # ---- a tree that nilearn wrote --------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from asking import asked, find, ids, many_collections, vault_of
 
+from intake_neurovault.decoder import PATIENCE
 from intake_neurovault.errors import (
     ArgumentError,
     GeometryError,
@@ -441,7 +442,7 @@ def test_skip_is_silent_about_words(
 def test_a_decoder_that_is_away_is_asked_no_more_and_blocks_nothing(
     data_dir: Path, mode: str
 ) -> None:
-    count = MAX_FAILURES_IN_A_ROW + 60
+    count = PATIENCE + 60
     with NeuroVaultServer(many_collections(1, count)) as server:
         found = find(server, data_dir, collection_ids=[1])
         server.faults.append(Fault(match="decode", kind="html"))
@@ -455,7 +456,7 @@ def test_a_decoder_that_is_away_is_asked_no_more_and_blocks_nothing(
     if mode == "offline":
         assert requests == 0
     else:
-        assert MAX_FAILURES_IN_A_ROW <= requests / 2 <= MAX_FAILURES_IN_A_ROW + 8
+        assert PATIENCE <= requests / 2 <= PATIENCE + 8
         assert "asked no more" in words.failures[-1].reason
 
 
