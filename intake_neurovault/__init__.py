@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from intake_neurovault.grid import GRIDS, Grid
     from intake_neurovault.nifti import Reader
     from intake_neurovault.nilearn_api import (
-        STD_AFFINE,
         fetch_neurovault,
         fetch_neurovault_ids,
     )
@@ -67,6 +66,7 @@ if TYPE_CHECKING:
     )
     from intake_neurovault.query import Query
     from intake_neurovault.records import Collection, Image
+    from intake_neurovault.resampled import STD_AFFINE
     from intake_neurovault.result import SearchResult
     from intake_neurovault.result_filter import ResultFilter
     from intake_neurovault.upkeep import Cache
@@ -118,7 +118,6 @@ _HOMES = {
     "grid": ("GRIDS", "Grid"),
     "nifti": ("Reader",),
     "nilearn_api": (
-        "STD_AFFINE",
         "fetch_neurovault",
         "fetch_neurovault_ids",
     ),
@@ -129,6 +128,7 @@ _HOMES = {
     "nilearn_terms": ("basic_collection_terms", "basic_image_terms"),
     "query": ("Query",),
     "records": ("Collection", "Image"),
+    "resampled": ("STD_AFFINE",),
     "result": ("SearchResult",),
     "result_filter": ("ResultFilter",),
     "upkeep": ("Cache",),

@@ -36,7 +36,7 @@ Neuroinformatics 9:8, https://doi.org/10.3389/fninf.2015.00008
 
 
 def make_bunch(
-    rows: Iterable[tuple[Image, Collection]],
+    rows: Iterable[tuple[Image, Collection, Path]],
     root: Path,
     *,
     resampled: bool = False,
@@ -46,12 +46,12 @@ def make_bunch(
 
     Parameters
     ----------
-    rows : iterable of (Image, Collection)
-        Images whose files are in the store, each with the collection it is in.
+    rows : iterable of (Image, Collection, pathlib.Path)
+        Images, each with the collection it is in and its local file.
     root : pathlib.Path
         The folder of the store.
     resampled : bool
-        Whether ``images`` names the resampled files instead of the originals.
+        Whether these are resampled files instead of the originals.
     words : bool
         Whether the records name a file of words also where none is.
 
@@ -66,19 +66,23 @@ def make_bunch(
     --------
     >>> about = Collection.from_json({"id": 1, "DOI": "n/a"})
     >>> image = Image.from_json({"id": 3, "collection_id": 1}, base_url="http://a.org")
-    >>> bunch = make_bunch([(image, about)], Path("/data"))
+    >>> path = Path("/data/collection_1/image_3.nii.gz")
+    >>> bunch = make_bunch([(image, about, path)], Path("/data"))
     >>> bunch.images, bunch.images_meta[0]["relative_path"]
     (['/data/collection_1/image_3.nii.gz'], 'collection_1/image_3.nii.gz')
     >>> bunch.collections_meta[0]["DOI"] is None
     True
     """
-    pairs = list(rows)
-    images = [_image_meta(image, root, words=words) for image, _ in pairs]
     which = "resampled_absolute_path" if resampled else "absolute_path"
+    images, metas, collections = [], [], []
+    for image, about, path in rows:
+        images.append(str(path))
+        metas.append(_image_meta(image, root, words=words) | {which: str(path)})
+        collections.append(_collection_meta(about, root))
     return Bunch(
-        images=[meta[which] for meta in images],
-        images_meta=images,
-        collections_meta=[_collection_meta(about, root) for _, about in pairs],
+        images=images,
+        images_meta=metas,
+        collections_meta=collections,
         description=DESCRIPTION,
     )
 

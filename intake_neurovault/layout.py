@@ -18,6 +18,7 @@ __all__ = [
     "Location",
     "collection_dir",
     "collection_metadata_path",
+    "gridded_path",
     "image_path",
     "listing_path",
     "parse",
@@ -150,6 +151,28 @@ def resampled_path(collection_id: int, image_id: int) -> str:
     'collection_12/image_3_resampled.nii.gz'
     """
     return f"{collection_dir(collection_id)}/image_{image_id:d}_resampled.nii.gz"
+
+
+def gridded_path(collection_id: int, image_id: int) -> str:
+    """Give the beginning of our own files about a resampled image.
+
+    Parameters
+    ----------
+    collection_id, image_id : int
+        Their numbers.
+
+    Returns
+    -------
+    str
+        A relative path in our folder, without a suffix.
+
+    Examples
+    --------
+    >>> gridded_path(12, 3)
+    '.intake_neurovault/gridded/mni152-3mm/collection_12/image_3'
+    """
+    folder = f"{OURS}/gridded/mni152-3mm/{collection_dir(collection_id)}"
+    return f"{folder}/image_{image_id:d}"
 
 
 def words_path(collection_id: int, image_id: int) -> str:

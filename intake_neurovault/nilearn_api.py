@@ -14,7 +14,6 @@ from typing import Any
 from intake_neurovault.bunch import Bunch
 from intake_neurovault.datadir import find_root
 from intake_neurovault.errors import NeuroVaultWarning
-from intake_neurovault.grid import GRIDS
 from intake_neurovault.nifti import Reader
 from intake_neurovault.nilearn_terms import (
     Conditions,
@@ -27,9 +26,6 @@ from intake_neurovault.query import DEFAULT_MAX_IMAGES, Query
 from intake_neurovault.result import SearchResult
 from intake_neurovault.result_filter import Test, any_record
 from intake_neurovault.vault import Vault
-
-STD_AFFINE = GRIDS["mni152-3mm"].matrix
-"""The affine of resampled files: voxels of 3 mm, the first at (-90, -126, -72)."""
 
 _Folder = str | os.PathLike[str] | None
 

@@ -16,6 +16,8 @@ from intake_neurovault.errors import EmptyResultError, NeuroVaultError, WordsErr
 from intake_neurovault.matches import Matches
 from intake_neurovault.nifti import Geometry, resolve_grid
 from intake_neurovault.records import Image
+from intake_neurovault.resampled import Resampler
+from intake_neurovault.vault import Supplier
 from intake_neurovault.words import vectorise, word_frequencies
 
 # NOTE: importing `accessor` registers `.nii`; whoever holds a result needs it.
@@ -218,18 +220,19 @@ class SearchResult(Matches):
         NeuroVaultError
             With ``errors="raise"``, the first failure.
         """
-        images = self.found.images
-        paths = self._fetch(images)
-        had = [each for each, path in zip(images, paths, strict=True) if path]
-        rows = [(each, self.found.collections[each.collection_id]) for each in had]
-        words = self._words(had) if self.query.words else None
+        images, about = self.found.images, self.found.collections
+        supplier = self._resampler(images) if resample else None
+        paths = self._fetch(images, supplier)
+        had = [(each, path) for each, path in zip(images, paths, strict=True) if path]
+        wanted = self.query.words
+        words = self._words([each for each, _ in had]) if wanted else None
         if words and words.failures and not allow_neurosynth_failure:
             raise WordsError(words.failures[0].reason)
         bunch = make_bunch(
-            rows,
+            ((each, about[each.collection_id], path) for each, path in had),
             self.vault.mirror.store.root,
             resampled=resample,
-            words=self.query.words,
+            words=wanted,
         )
         if words and vectorize_words:
             found = word_frequencies(words.weights)
@@ -242,9 +245,15 @@ class SearchResult(Matches):
             return found.images
         raise EmptyResultError(found.why_empty())
 
-    def _fetch(self, images: Sequence[Image]) -> tuple[Path | None, ...]:
+    def _resampler(self, images: Sequence[Image]) -> Resampler:
+        by_id = {image.id: image for image in images}
+        return Resampler(self.vault.mirror, self.reader, by_id)
+
+    def _fetch(
+        self, images: Sequence[Image], supplier: Supplier | None = None
+    ) -> tuple[Path | None, ...]:
         try:
-            fetched = self.vault.fetch(images)
+            fetched = self.vault.fetch(images, supplier)
         except NeuroVaultError as error:
             self._later.note("files", images, error.failures)
             raise

@@ -151,6 +151,22 @@ class Shelf(Ledger):
         known = (entry and entry.file) or self._recorded(file)
         return known is not None and file.same_bytes_as(known)
 
+    def digest(self, file: ImageFile) -> str | None:
+        """Give the hash of the local file, as it was verified.
+
+        Parameters
+        ----------
+        file : ImageFile
+            The file.
+
+        Returns
+        -------
+        str or None
+            Hexadecimal SHA-256; None if no verified file is there.
+        """
+        entry = self._valid_entry(file)
+        return entry.sha256 if entry else None
+
     def added(self, file: ImageFile) -> float | None:
         """Tell when the local file was downloaded.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 from intake_neurovault.client import Client
 from intake_neurovault.decoder import Decoder, Words
@@ -33,7 +33,19 @@ from intake_neurovault.store import Store
 
 logger = logging.getLogger(__name__)
 
+Progress = Callable[[int], None]
+
 _CHECKING = 4  # threads that check what arrived while others ask for more
+
+
+class Supplier(Protocol):
+    """Gives local files: the originals, or something made of them."""
+
+    def kept(self, file: ImageFile) -> Path | None:
+        """Tell where it is, if no request is needed."""
+
+    def local(self, file: ImageFile, progress: Progress | None = None) -> Path:
+        """Give it, asking the server if need be."""
 
 
 @dataclass(frozen=True)
@@ -174,13 +186,17 @@ class Vault:
         """
         return Finder(self.mirror.listings, self.pool).find(query, predicate)
 
-    def fetch(self, images: Sequence[Image]) -> Fetched:
+    def fetch(
+        self, images: Sequence[Image], supplier: Supplier | None = None
+    ) -> Fetched:
         """Make the files of images local: several at a time, verified, each once.
 
         Parameters
         ----------
         images : sequence of Image
             Whose files to fetch.
+        supplier : Supplier, optional
+            Who gives them; the mirror, hence the originals, if absent.
 
         Returns
         -------
@@ -195,7 +211,7 @@ class Vault:
         """
         report = self.pool.report()
         files = [file for image in images if (file := _file(image, report))]
-        paths = self._local(files, report, self.pool)
+        paths = self._local(files, report, self.pool, supplier or self.mirror)
         report.warn("fetched")
         found = tuple(paths.get(image.id) for image in images)
         return Fetched(found, tuple(report.failures))
@@ -235,7 +251,7 @@ class Vault:
         pool = replace(self.pool, progress=False, workers=workers)
         for file in files if doubted else ():
             self.mirror.store.doubt(file)
-        paths = self._local(files, report, pool)
+        paths = self._local(files, report, pool, self.mirror)
         for failure in report.failures:
             logger.warning("Left empty: %s", failure.reason)
         report.warn("fetched, and left empty")
@@ -302,7 +318,11 @@ class Vault:
         return Decoder.parse(self.mirror.listings, self.pool, url).words(images)
 
     def _local(
-        self, files: Sequence[ImageFile], report: Report, pool: Pool
+        self,
+        files: Sequence[ImageFile],
+        report: Report,
+        pool: Pool,
+        supplier: Supplier,
     ) -> dict[int, Path]:
         paths: dict[int, Path] = {}
         advance = Lock()
@@ -316,9 +336,9 @@ class Vault:
                 with advance:
                     bar.update(size)
 
-            self._check_hope(file, report)
+            _check_hope(file, report, supplier)
             try:
-                return self.mirror.local(file, show)
+                return supplier.local(file, show)
             finally:
                 show((file.file_size or 0) - arrived)
 
@@ -332,21 +352,6 @@ class Vault:
                     report.succeeded()
                     paths[file.image_id] = outcome
         return paths
-
-    def _check_hope(self, file: ImageFile, report: Report) -> None:
-        """Refuse to ask for a file where too much has failed."""
-        if report.exhausted:
-            what = f"{MAX_FAILURES_IN_A_ROW} things in a row"
-        elif report.given_up(file.collection_id):
-            what = f"too many of collection {file.collection_id}"
-        else:
-            return
-        if not self.mirror.kept(file):
-            msg = (
-                f"The file of image {file.image_id} was not asked for, since {what} "
-                "had failed; try again later."
-            )
-            raise ServerError(msg)
 
     def _failure(self, file: ImageFile, error: NeuroVaultError) -> Failure:
         url = self.mirror.client.file_url(file, shown=True)
@@ -363,3 +368,19 @@ def _file(image: Image, report: Report) -> ImageFile | None:
         failure = Failure(image.id, image.collection_id, "", msg, 0)
         report.failed(failure, MissingError(msg))
     return image.file
+
+
+def _check_hope(file: ImageFile, report: Report, supplier: Supplier) -> None:
+    """Refuse to ask for a file where too much has failed."""
+    if report.exhausted:
+        what = f"{MAX_FAILURES_IN_A_ROW} things in a row"
+    elif report.given_up(file.collection_id):
+        what = f"too many of collection {file.collection_id}"
+    else:
+        return
+    if not supplier.kept(file):
+        msg = (
+            f"The file of image {file.image_id} was not asked for, since {what} had "
+            "failed; try again later."
+        )
+        raise ServerError(msg)

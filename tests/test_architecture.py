@@ -91,6 +91,7 @@ LAYERS = {
     "finder": 9,
     "mirror": 9,
     "filesystem": 10,
+    "resampled": 10,
     "vault": 10,
     "matches": 11,
     "mending": 11,

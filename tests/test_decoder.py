@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from asking import asked, find, listings_of
+from asking import asked, find, ids, listings_of
 
 from intake_neurovault.decoder import PATIENCE, Decoder
 from intake_neurovault.errors import (

@@ -1,7 +1,7 @@
 """The same questions to nilearn and to us: the same answers, where nilearn is right.
 
 Each round asks some thirty random questions, one after the other, about one archive:
-nilearn into a store of its own, we into another. Both must answer what `peer` says
+nilearn into a store of its own, we into another. Both must answer what the model says
 that they do, and the two answers differ only where a known bug of nilearn is to
 blame, and then they do differ.
 """
@@ -30,7 +30,7 @@ import requests
 from nilearn.datasets import neurovault
 from nilearn.image import resample_img
 from nilearns import point_nilearn_at, point_us_at
-from peer import BUGS, Kept, Nilearn, Records, Right, cleaned, numbers, prefix_cleaned
+from nilearn_model import BUGS, Kept, Nilearn, Records, Right, cleaned, numbers, prefix_cleaned
 from questions import Question
 from studies import content, study_archive
 

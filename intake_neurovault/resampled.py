@@ -1,0 +1,330 @@
+"""Copies of maps on nilearn's grid, in nilearn's files.
+
+nilearn's name of such a file tells neither grid nor interpolation. A note of ours
+says by which rules it was made, and of which bytes; it is used again only where both
+are what is asked for.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intake_neurovault import atomic, layout, sidecars
+from intake_neurovault.errors import NeuroVaultError, OfflineError, StoreError
+from intake_neurovault.grid import GRIDS, Grid
+from intake_neurovault.ledger import read_note, warn_once
+from intake_neurovault.mirror import Mirror
+from intake_neurovault.modes import KEEPING
+from intake_neurovault.nifti import Reader, make_image, read_geometry
+from intake_neurovault.records import Image, ImageFile
+from intake_neurovault.shelf import look
+from intake_neurovault.wholeness import check_file
+
+logger = logging.getLogger(__name__)
+
+GRID = GRIDS["mni152-3mm"]
+"""The grid of resampled files: nilearn's affine, and one shape."""
+
+STD_AFFINE = GRID.matrix
+"""The affine of resampled files: voxels of 3 mm, the first at (-90, -126, -72)."""
+
+_LEVEL = 3  # higher ones take longer and save next to nothing
+
+
+@dataclass(frozen=True)
+class Note:
+    """How one resampled file was made."""
+
+    size: int
+    """Bytes of the file."""
+    mtime_ns: int
+    """Its time of last change, in nanoseconds."""
+    rules: str
+    """Grid, interpolation, and what became of voxels without a value, as JSON."""
+    sha256: str | None
+    """Hexadecimal SHA-256 of the original; None if others made the file."""
+    source: str | None
+    """Which file of which server the original was; None if others made the file."""
+    made: float
+    """When it was made (Unix time)."""
+
+    @classmethod
+    def read(cls, path: Path) -> Note | None:
+        """Read a note.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            Its file.
+
+        Returns
+        -------
+        Note or None
+            None if it is absent or no note.
+
+        Examples
+        --------
+        >>> Note.read(Path("/no/such/note.json")) is None
+        True
+        """
+        content = read_note(path)
+        try:
+            return None if content is None else cls(**content)
+        except TypeError as error:
+            logger.warning("Passed over: %s is not a note (%s).", path, error)
+            return None
+
+    def holds_for(self, found: os.stat_result | None, rules: str) -> bool:
+        """Tell whether a file is the one that was made, by certain rules.
+
+        Parameters
+        ----------
+        found : os.stat_result or None
+            The state of the file now.
+        rules : str
+            The rules.
+
+        Returns
+        -------
+        bool
+            Whether it is there, is the same, and was made by the same rules.
+        """
+        if found is None or self.rules != rules:
+            return False
+        return (self.size, self.mtime_ns) == (found.st_size, found.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class Resampler:
+    """Makes and keeps resampled files of some images."""
+
+    mirror: Mirror
+    """Where the originals come from."""
+    reader: Reader
+    """How they are read; on which grid does not matter."""
+    images: Mapping[int, Image]
+    """The images, by id."""
+
+    def kept(self, file: ImageFile) -> Path | None:
+        """Tell where a resampled file is kept, if what is kept will do.
+
+        Parameters
+        ----------
+        file : ImageFile
+            The original.
+
+        Returns
+        -------
+        pathlib.Path or None
+            The resampled file; None when it must be made.
+        """
+        rules = self._rules(file)
+        for place, about in self._places(file):
+            note = Note.read(about)
+            if note is None:
+                continue
+            if note.holds_for(look(place), rules) and self._is_of(note, file):
+                return place
+        return None
+
+    def local(
+        self, file: ImageFile, progress: Callable[[int], None] | None = None
+    ) -> Path:
+        """Give the resampled file, making it if need be.
+
+        Parameters
+        ----------
+        file : ImageFile
+            The original; where it is not in the store, it is not kept.
+        progress : callable, optional
+            Called with the number of bytes of every piece received.
+
+        Returns
+        -------
+        pathlib.Path
+            A whole file on `GRID`.
+
+        Raises
+        ------
+        OfflineError, MissingError, PrivateError, ServerError
+            If the original is not on disk and cannot be fetched.
+        CorruptFileError, GeometryError
+            If the original is damaged, or holds no 3-D map.
+        StoreError
+            If it cannot be written.
+        """
+        kept = self.kept(file)
+        if kept is not None:
+            return kept
+        store = self.mirror.store
+        if store.local_path(file) is not None:
+            original = self.mirror.local(file, progress)
+            values = self.mirror.read(file, original, self._read(file))
+            return self._keep(file, values, store.digest(file))
+        adopted = self._adopted(file)
+        if adopted is not None:
+            return adopted
+        if self.mirror.offline:
+            msg = (
+                f"Neither {file.label} nor a copy of it resampled by the same rules is "
+                f"in the store {store.root}; run once without mode='offline'."
+            )
+            raise OfflineError(msg)
+        return self._downloaded(file, progress)
+
+    def _downloaded(
+        self, file: ImageFile, progress: Callable[[int], None] | None
+    ) -> Path:
+        aside = self._own(file, ".nii.gz")
+        with atomic.store_errors(self.mirror.store.root):
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            with atomic.temporary(aside) as part:
+                receipt = self.mirror.client.download(file, part, progress)
+                values = self._read(file)(part)
+        return self._keep(file, values, receipt.sha256)
+
+    def _read(self, file: ImageFile) -> Callable[[Path], NDArray[np.float32]]:
+        discrete = self.images[file.image_id].discrete
+        reader = replace(self.reader, grid=GRID)
+        return partial(reader, discrete=discrete, label=file.label)
+
+    def _rules(self, file: ImageFile) -> str:
+        method = self.reader.interpolation
+        if method == "auto":
+            discrete = self.images[file.image_id].discrete
+            method = "nearest" if discrete else "continuous"
+        return _rules_of(replace(self.reader, interpolation=method))
+
+    def _own(self, file: ImageFile, suffix: str) -> Path:
+        path = layout.gridded_path(file.collection_id, file.image_id)
+        return self.mirror.store.root / f"{path}{suffix}"
+
+    def _places(self, file: ImageFile) -> list[tuple[Path, Path]]:
+        """Give where a resampled file may be, each with its note."""
+        root = self.mirror.store.root
+        shared = root / layout.resampled_path(file.collection_id, file.image_id)
+        places = [(shared, self._own(file, "_resampled.json"))]
+        if self.mirror.store.read_only:
+            places.append((self._own(file, ".nii"), self._own(file, ".json")))
+        return places
+
+    def _is_of(self, note: Note, file: ImageFile) -> bool:
+        """Tell whether a note is of the original that is wanted in this mode."""
+        listings = self.mirror.listings
+        if self.mirror.store.local_path(file) is not None:
+            fresh = self.mirror.kept(file) is not None
+            return fresh and note.sha256 == self.mirror.store.digest(file)
+        if note.source is None or listings.mode in KEEPING:
+            return listings.mode in KEEPING
+        if listings.mode == "update":
+            return note.source == _source(file)
+        return listings.is_young(note.made)
+
+    def _adopted(self, file: ImageFile) -> Path | None:
+        """Take over a file that nilearn made, where nothing contradicts it."""
+        # NOTE: which interpolation it took is not written down; it was the continuous
+        # one unless somebody asked for another, which few versions allow.
+        plain = Reader(GRID, "continuous")
+        place, about = self._places(file)[0]
+        unknown = self.mirror.listings.mode in KEEPING and Note.read(about) is None
+        if not unknown or self._rules(file) != _rules_of(plain) or not look(place):
+            return None
+        try:
+            check_file(place, label=file.label)
+            found = read_geometry(place, label=file.label).grid
+            if not Grid(GRID.affine, found.shape).isclose(found):
+                return None
+            # NOTE: on the same lattice the nearest voxel is the same voxel.
+            cut = Reader(GRID, "nearest")
+            values = cut(place, discrete=False, label=file.label)
+        except (NeuroVaultError, OSError) as error:
+            logger.warning("Passed over: %s. %s", place, error)
+            return None
+        if found.shape != GRID.shape:
+            return self._keep(file, values, None)
+        try:
+            self._note(file, about, place.stat(), None)
+        except StoreError as error:
+            meanwhile = "Until then each process checks the resampled files anew."
+            warn_once(self.mirror.store.root, error, meanwhile)
+        return place
+
+    def _keep(
+        self, file: ImageFile, values: NDArray[np.float32], sha256: str | None
+    ) -> Path:
+        store = self.mirror.store
+        place, about = self._places(file)[-1]
+        image = make_image(
+            values,
+            GRID.matrix,
+            sform_code=2,
+            qform_code=0,
+            xyzt_units="mm",
+            description=f"NeuroVault image {file.image_id}, resampled",
+        )
+        data = image.to_bytes()
+        if not store.read_only:
+            data = gzip.compress(data, _LEVEL, mtime=0)
+            self._create_folder(file)
+        with atomic.store_errors(store.root):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with atomic.temporary(place, data) as part:
+                # NOTE: before the file, so that no kill in between leaves one that
+                # an older note would describe.
+                self._note(file, about, part.stat(), sha256)
+                part.replace(place)
+        if not store.read_only and not store.is_described(file):
+            store.describe(*self.mirror.listings.record(file))
+        return place
+
+    def _create_folder(self, file: ImageFile) -> None:
+        folder = self.mirror.store.root / layout.collection_dir(file.collection_id)
+        if folder.is_dir():
+            return
+        _, about = self.mirror.listings.record(file)
+        record = sidecars.collection_bytes(about.raw, about.id)
+        with atomic.store_errors(self.mirror.store.root):
+            atomic.create_folder(folder, layout.COLLECTION_METADATA, record)
+
+    def _note(
+        self,
+        file: ImageFile,
+        about: Path,
+        found: os.stat_result,
+        sha256: str | None,
+    ) -> None:
+        note = Note(
+            size=found.st_size,
+            mtime_ns=found.st_mtime_ns,
+            rules=self._rules(file),
+            sha256=sha256,
+            source=None if sha256 is None else _source(file),
+            made=time.time(),
+        )
+        store = self.mirror.store
+        store.save_note(about.relative_to(store.root).as_posix(), asdict(note))
+
+
+def _rules_of(reader: Reader) -> str:
+    rules = {
+        "grid": GRID.to_spec(),
+        "interpolation": reader.interpolation,
+        "nan": reader.nan,
+        "fill_value": str(reader.fill_value),
+    }
+    return json.dumps(rules)
+
+
+def _source(file: ImageFile) -> str:
+    return json.dumps([file.origin, file.path, file.file_size, file.modify_date])
