@@ -8,6 +8,7 @@ from functools import cache
 
 import nibabel
 import numpy as np
+import pytest
 
 from intake_neurovault.testing import Archive
 from intake_neurovault.testing.volumes import SPACES, affine_of
@@ -39,7 +40,7 @@ def content(number: int) -> bytes:
 def study_archive(*, odd: bool) -> Archive:
     """Six small collections; if odd, with records that nilearn changes."""
     made = Archive()
-    draw = random.Random(11)
+    draw = random.Random(11)  # noqa: S311 - sample data
     for home, (name, owner, doi, journal) in enumerate(COLLECTIONS, start=1):
         made.add_collection(name, id=home, owner=owner, DOI=doi, journal_name=journal)
         for place in range(SIZES[home - 1]):
@@ -71,3 +72,9 @@ def study_archive(*, odd: bool) -> Archive:
     # nilearn takes the collections as the server lists them, we by their ids.
     made.order.sort()
     return made
+
+
+def point_us_at(url: str, patch: pytest.MonkeyPatch) -> None:
+    """Make a server ours, the way a user does."""
+    patch.setenv("INTAKE_NEUROVAULT_URL", url)
+    patch.setenv("INTAKE_NEUROVAULT_WORDS_URL", f"{url}/api/decode/")

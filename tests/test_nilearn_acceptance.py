@@ -22,8 +22,7 @@ import numpy as np
 import pytest
 from asking import asked, many_collections
 from nilearn.datasets import neurovault
-from nilearns import point_us_at
-from studies import content
+from studies import content, point_us_at
 from trees import gzipped
 
 import intake_neurovault
@@ -201,7 +200,9 @@ def test_order() -> None:
     assert repr(LessOrEqual(4.5)) == "LessOrEqual(4.5)"
 
 
-@pytest.mark.parametrize("comparison", [GreaterThan, GreaterOrEqual, LessThan, LessOrEqual])
+@pytest.mark.parametrize(
+    "comparison", [GreaterThan, GreaterOrEqual, LessThan, LessOrEqual]
+)
 def test_nothing_has_no_order(comparison: Any) -> None:
     for bound in (5, "2016", 4.5):
         assert comparison(bound) != None  # noqa: E711  this is the comparison
@@ -266,7 +267,7 @@ def test_pattern() -> None:
 )
 def test_special_values_can_be_kept(value: Any) -> None:
     """Nilearn's cannot be put into a set."""
-    assert repr(pickle.loads(pickle.dumps(value))) == repr(value)  # noqa: S301
+    assert repr(pickle.loads(pickle.dumps(value))) == repr(value)
     assert {value: 1}[value] == 1
 
 
@@ -275,9 +276,7 @@ def test_special_values_can_be_kept(value: Any) -> None:
 
 def test_result_filter() -> None:
     """Terms, keywords and a function all have to hold; a missing field does not."""
-    wanted = ResultFilter(
-        {"a": 0}, callable_filter=lambda record: len(record) < 5, b=1
-    )
+    wanted = ResultFilter({"a": 0}, callable_filter=lambda record: len(record) < 5, b=1)
     assert wanted({"a": 0, "b": 1, "c": 2})
     assert not wanted({"a": 0, "b": 1, "c": 2, "d": 3, "e": 4})
     assert not wanted({"b": 1, "c": 2, "d": 3})
@@ -349,7 +348,9 @@ def words_file(folder: Path, name: str, values: Any) -> str:
 def test_words_make_a_matrix(tmp_path: Path) -> None:
     words = [f"word {number}" for number in range(5)]
     files = [
-        words_file(tmp_path, str(row), {word: row * i + 1 for i, word in enumerate(words)})
+        words_file(
+            tmp_path, str(row), {word: row * i + 1 for i, word in enumerate(words)}
+        )
         for row in range(4)
     ]
     frequencies, vocabulary = neurosynth_words_vectorized(files, verbose=0)
@@ -485,7 +486,10 @@ def test_terms_that_the_server_does_not_know_are_applied(
     nv: NeuroVaultServer, data_dir: Path
 ) -> None:
     bunch = fetch_neurovault(
-        collection_terms={"name": Pattern("study [12]$"), "number_of_images": NotNull()},
+        collection_terms={
+            "name": Pattern("study [12]$"),
+            "number_of_images": NotNull(),
+        },
         image_terms={"id": GreaterThan(105), "map_type": NotIn("ROI/mask")},
         data_dir=data_dir,
     )
@@ -561,7 +565,9 @@ def test_defaults_that_still_hold_are_told(
     condition = {f"{what}_filter": lambda record: record["id"] % 2 == 0}
     with pytest.warns(UserWarning, match=f"`{what}_terms` still apply"):
         fetch_neurovault(max_images=1, data_dir=data_dir, **condition)
-    fetch_neurovault(max_images=1, data_dir=data_dir, **condition, **{f"{what}_terms": {}})
+    fetch_neurovault(
+        max_images=1, data_dir=data_dir, **condition, **{f"{what}_terms": {}}
+    )
     own = dict(basic_image_terms(), map_type="T map", not_mni=IsIn(True, False))
     if what == "image":
         own |= {"is_thresholded": IsIn(True, False), "image_type": "statistic_map"}
@@ -693,7 +699,11 @@ def test_records_hold_relative_paths_and_answers_absolute_ones(
     (meta,) = fetch_neurovault_ids(image_ids=[100], data_dir=data_dir).images_meta
     path = Path(meta["absolute_path"])
     kept = json.loads(path.with_name("image_100_metadata.json").read_bytes())
-    assert kept["relative_path"] == meta["relative_path"] == "collection_1/image_100.nii.gz"
+    assert (
+        kept["relative_path"]
+        == meta["relative_path"]
+        == "collection_1/image_100.nii.gz"
+    )
     assert "absolute_path" not in kept
     assert path == data_dir / "neurovault" / meta["relative_path"]
     (again,) = fetch_neurovault_ids(
