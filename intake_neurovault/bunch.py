@@ -26,6 +26,7 @@ collections_meta the record of the collection that each map is in
 word_frequencies how well each map agrees with Neurosynth's map of each word; NaN
                  where Neurosynth could not say. Only where words were asked for.
 vocabulary       these words
+failures         what could not be had, and why
 
 The authors publish their maps under CC0 1.0; please cite their papers, and
 Gorgolewski et al. (2015), NeuroVault.org: a web-based repository for collecting and

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,13 +16,13 @@ from intake_neurovault.errors import (
     AnswerError,
     Failure,
     NeuroVaultError,
-    NeuroVaultWarning,
     OfflineError,
     ServerError,
     StoreError,
 )
 from intake_neurovault.listings import Listings
 from intake_neurovault.neurosynth import DEFAULT_WORDS_URL, check_words, words_request
+from intake_neurovault.notices import warn
 from intake_neurovault.pool import ErrorPolicy, Pool, Report
 from intake_neurovault.records import Collection, Image
 
@@ -173,11 +172,22 @@ class Decoder:
             content = {"data": {"values": words}}
             self.listings.store.save_words(image, collection, content)
         except StoreError as error:
-            warnings.warn(f"{error}", NeuroVaultWarning, stacklevel=2)
+            warn(f"{error}")
         return words
 
     def _fetched(self, image: Image) -> Mapping[str, float]:
-        answer = self._client.json(words_request(self.base, image.id))
+        url = words_request(self.base, image.id)
+        try:
+            answer = self._client.json(url)
+        except ServerError as error:
+            what = str(error).partition(";")[0]
+            msg = (
+                f"{what}; try again later, name another address with words_url=, or "
+                "pass fetch_neurosynth_words=False."
+            )
+            kept = ServerError(msg)
+            kept.attempts = error.attempts
+            raise kept from error
         try:
             return check_words(answer, image.label)
         except AnswerError as error:

@@ -7,13 +7,11 @@ and the answer is what `SearchResult.to_bunch` makes of it.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from intake_neurovault.bunch import Bunch
 from intake_neurovault.datadir import find_root
-from intake_neurovault.errors import NeuroVaultWarning
 from intake_neurovault.nifti import Reader
 from intake_neurovault.nilearn_terms import (
     Conditions,
@@ -22,6 +20,7 @@ from intake_neurovault.nilearn_terms import (
     refuse_ids,
     without_collection_id,
 )
+from intake_neurovault.notices import warn
 from intake_neurovault.query import DEFAULT_MAX_IMAGES, Query
 from intake_neurovault.result import SearchResult
 from intake_neurovault.result_filter import Test, any_record
@@ -81,7 +80,7 @@ def fetch_neurovault(
     interpolation : {"continuous", "linear", "nearest", "auto"}
         How values between voxels are made when resampling: by cubic splines, in
         straight lines, taken from the nearest voxel; or the last for labels and the
-        first for all else.
+        first for all else. A map has one resampled file: what was asked for last.
     vectorize_words : bool
         Whether to put the words into one matrix.
     timeout : float
@@ -114,7 +113,8 @@ def fetch_neurovault(
     -------
     sklearn.utils.Bunch
         ``images``, the path of each file; ``images_meta`` and ``collections_meta``,
-        the record of each and of its collection; ``description``; and, where words
+        the record of each and of its collection; ``description``; ``failures``, a
+        mapping for each thing that could not be had; and, where words
         were asked for, ``word_frequencies`` of shape (n_images, n_words), NaN for
         images without words, and ``vocabulary``; both None if there are no words.
 
@@ -236,7 +236,7 @@ def fetch_neurovault_ids(
     interpolation : {"continuous", "linear", "nearest", "auto"}
         How values between voxels are made when resampling: by cubic splines, in
         straight lines, taken from the nearest voxel; or the last for labels and the
-        first for all else.
+        first for all else. A map has one resampled file: what was asked for last.
     errors : {"warn", "raise", "skip"}
         What a failure does: leave the image out and warn at the end, raise, or leave
         it out silently.
@@ -260,7 +260,8 @@ def fetch_neurovault_ids(
     -------
     sklearn.utils.Bunch
         ``images``, the path of each file; ``images_meta`` and ``collections_meta``,
-        the record of each and of its collection; ``description``; and, where words
+        the record of each and of its collection; ``description``; ``failures``, a
+        mapping for each thing that could not be had; and, where words
         were asked for, ``word_frequencies`` of shape (n_images, n_words), NaN for
         images without words, and ``vocabulary``; both None if there are no words.
 
@@ -331,5 +332,5 @@ def _allowed(mode: str, data_dir: _Folder) -> str:
         f"You don't have write access to {root}: fetch_neurovault works offline; pass "
         "data_dir= with a folder that can be written."
     )
-    warnings.warn(msg, NeuroVaultWarning, stacklevel=3)
+    warn(msg)
     return "offline"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,10 +12,10 @@ from intake_neurovault.comparisons import NotEqual, NotIn, NotNull
 from intake_neurovault.errors import (
     Failure,
     NeuroVaultError,
-    NeuroVaultWarning,
     UnknownArgumentError,
 )
 from intake_neurovault.filters import Filter, parse_filter, split_terms
+from intake_neurovault.notices import warn
 from intake_neurovault.query import Query
 from intake_neurovault.records import Collection
 from intake_neurovault.result_filter import Test, any_record
@@ -158,7 +157,7 @@ def _warn_of_basic_terms(what: str, terms: Terms, basic: Terms) -> None:
             f"`{what}_terms` still apply ({', '.join(left)}). If you want to disable "
             f"them, pass `{what}_terms={{}}`."
         )
-        warnings.warn(msg, NeuroVaultWarning, stacklevel=5)
+        warn(msg)
 
 
 @dataclass(frozen=True)
@@ -232,17 +231,38 @@ def without_collection_id(
         that no other collection need be looked through; unless another ``id`` is
         asked of them already.
 
+    Warns
+    -----
+    NeuroVaultWarning
+        If the collection that is named is one that is excluded.
+
     Examples
     --------
     >>> images = Conditions({"collection_id": 1952}, None)
     >>> [each.terms for each in without_collection_id(images, Conditions({}, None))]
     [{}, {'id': 1952}]
     """
-    if "collection_id" not in images.terms or "id" in collections.terms:
+    if "collection_id" not in images.terms:
+        return images, collections
+    if "id" in collections.terms:
+        _warn_of_exclusion(images.terms["collection_id"], collections.terms["id"])
         return images, collections
     terms = dict(images.terms)
     moved = {**collections.terms, "id": terms.pop("collection_id")}
     return replace(images, terms=terms), replace(collections, terms=moved)
+
+
+def _warn_of_exclusion(named: object, asked: object) -> None:
+    # NOTE: where both name collections, the query sees whether they are the same.
+    number = _said("image", {"collection_id": named}).to_mapping()["collection_id"]
+    terms = _said("collection", {"id": asked})
+    excluding = isinstance(terms.to_mapping()["id"], dict)
+    if isinstance(number, int) and excluding and not terms.matches({"id": number}):
+        warn(
+            f"Contradictory collection ids: collection_id={number} among the terms of "
+            f"images, but id={asked!r} among those of collections, so that no image can "
+            "match; leave one of them out."
+        )
 
 
 def among_collections(query: Query, function: Predicate, vault: Vault) -> Query:
@@ -276,10 +296,20 @@ def among_collections(query: Query, function: Predicate, vault: Vault) -> Query:
     chosen = [
         about.id
         for about in _collections(query, vault)
-        if terms.matches(about.metadata) and function(about.metadata)
+        if terms.matches(about.metadata) and _wanted(about, function)
     ]
     named = _said("collection", {"$and": [terms.to_mapping(), {"id": {"$in": chosen}}]})
     return replace(query, collection_filter=named)
+
+
+def _wanted(about: Collection, function: Predicate) -> bool:
+    try:
+        return bool(function(about.metadata))
+    except Exception as error:
+        error.add_note(
+            f"The function given as collection_filter failed at collection {about.id}."
+        )
+        raise
 
 
 def _collections(query: Query, vault: Vault) -> list[Collection]:

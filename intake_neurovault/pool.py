@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
@@ -20,11 +19,11 @@ from intake_neurovault.errors import (
     Failure,
     MissingError,
     NeuroVaultError,
-    NeuroVaultWarning,
     OfflineError,
     PrivateError,
     StoreError,
 )
+from intake_neurovault.notices import warn
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -334,4 +333,4 @@ class Report:
                 f"{what_failed} could not be {what}; see .failures. "
                 f"First: {first.reason}"
             )
-            warnings.warn(msg, NeuroVaultWarning, stacklevel=2)
+            warn(msg)

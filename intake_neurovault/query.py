@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
-from intake_neurovault.errors import NeuroVaultWarning
 from intake_neurovault.filters import Filter, parse_filter
+from intake_neurovault.notices import warn
 from intake_neurovault.parameters import (
     BASIC_COLLECTION_TERMS,
     BASIC_IMAGE_TERMS,
@@ -396,4 +395,4 @@ def _warn_of_contradiction(query: Query) -> None:
             f"Contradictory collection ids: {said}, so that no image can match; name "
             "collections in one of these arguments only."
         )
-        warnings.warn(msg, NeuroVaultWarning, stacklevel=3)
+        warn(msg)

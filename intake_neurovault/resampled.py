@@ -8,6 +8,7 @@ are what is asked for.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import logging
 import os
@@ -50,6 +51,8 @@ class Note:
     """Bytes of the file."""
     mtime_ns: int
     """Its time of last change, in nanoseconds."""
+    content: str
+    """Its hexadecimal SHA-256."""
     rules: str
     """Grid, interpolation, and what became of voxels without a value, as JSON."""
     sha256: str | None
@@ -85,24 +88,28 @@ class Note:
             logger.warning("Passed over: %s is not a note (%s).", path, error)
             return None
 
-    def holds_for(self, found: os.stat_result | None, rules: str) -> bool:
-        """Tell whether a file is the one that was made, by certain rules.
+    def confirmed(self, place: Path) -> Note | None:
+        """Tell whether a file is the one that was made.
 
         Parameters
         ----------
-        found : os.stat_result or None
-            The state of the file now.
-        rules : str
-            The rules.
+        place : pathlib.Path
+            The file.
 
         Returns
         -------
-        bool
-            Whether it is there, is the same, and was made by the same rules.
+        Note or None
+            A note that holds for the file as it is; None if it is not there or
+            another. A copy may have another time of last change, so that its content
+            decides.
         """
-        if found is None or self.rules != rules:
-            return False
-        return (self.size, self.mtime_ns) == (found.st_size, found.st_mtime_ns)
+        found = look(place)
+        if found is None or found.st_size != self.size:
+            return None
+        if found.st_mtime_ns == self.mtime_ns:
+            return self
+        same = hashlib.sha256(place.read_bytes()).hexdigest() == self.content
+        return replace(self, mtime_ns=found.st_mtime_ns) if same else None
 
 
 @dataclass(frozen=True)
@@ -131,10 +138,13 @@ class Resampler:
         """
         rules = self._rules(file)
         for place, about in self._places(file):
-            note = Note.read(about)
-            if note is None:
+            before = Note.read(about)
+            if before is None or before.rules != rules:
                 continue
-            if note.holds_for(look(place), rules) and self._is_of(note, file):
+            note = before.confirmed(place)
+            if note is not None and self._is_of(note, file):
+                if note != before:
+                    self._save(about, note)
                 return place
         return None
 
@@ -241,7 +251,7 @@ class Resampler:
         if not unknown or self._rules(file) != _rules_of(plain) or not look(place):
             return None
         try:
-            check_file(place, label=file.label)
+            facts = check_file(place, label=file.label)
             found = read_geometry(place, label=file.label).grid
             if not Grid(GRID.affine, found.shape).isclose(found):
                 return None
@@ -253,11 +263,7 @@ class Resampler:
             return None
         if found.shape != GRID.shape:
             return self._keep(file, values, None)
-        try:
-            self._note(file, about, place.stat(), None)
-        except StoreError as error:
-            meanwhile = "Until then each process checks the resampled files anew."
-            warn_once(self.mirror.store.root, error, meanwhile)
+        self._save(about, self._note(file, place.stat(), facts.sha256, None))
         return place
 
     def _keep(
@@ -282,7 +288,9 @@ class Resampler:
             with atomic.temporary(place, data) as part:
                 # NOTE: before the file, so that no kill in between leaves one that
                 # an older note would describe.
-                self._note(file, about, part.stat(), sha256)
+                content = hashlib.sha256(data).hexdigest()
+                note = self._note(file, part.stat(), content, sha256)
+                store.save_note(about.relative_to(store.root).as_posix(), asdict(note))
                 part.replace(place)
         if not store.read_only and not store.is_described(file):
             store.describe(*self.mirror.listings.record(file))
@@ -298,22 +306,26 @@ class Resampler:
             atomic.create_folder(folder, layout.COLLECTION_METADATA, record)
 
     def _note(
-        self,
-        file: ImageFile,
-        about: Path,
-        found: os.stat_result,
-        sha256: str | None,
-    ) -> None:
-        note = Note(
+        self, file: ImageFile, found: os.stat_result, content: str, sha256: str | None
+    ) -> Note:
+        return Note(
             size=found.st_size,
             mtime_ns=found.st_mtime_ns,
+            content=content,
             rules=self._rules(file),
             sha256=sha256,
             source=None if sha256 is None else _source(file),
             made=time.time(),
         )
+
+    def _save(self, about: Path, note: Note) -> None:
+        """Keep what was found out of a file, where it can be kept."""
         store = self.mirror.store
-        store.save_note(about.relative_to(store.root).as_posix(), asdict(note))
+        try:
+            store.save_note(about.relative_to(store.root).as_posix(), asdict(note))
+        except StoreError as error:
+            meanwhile = "Until then each process checks the resampled files anew."
+            warn_once(store.root, error, meanwhile)
 
 
 def _rules_of(reader: Reader) -> str:

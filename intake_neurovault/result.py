@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from intake_neurovault.decoder import Words
 from intake_neurovault.errors import EmptyResultError, NeuroVaultError, WordsError
 from intake_neurovault.matches import Matches
 from intake_neurovault.nifti import Geometry, resolve_grid
+from intake_neurovault.pool import ErrorPolicy
 from intake_neurovault.records import Image
 from intake_neurovault.resampled import Resampler
 from intake_neurovault.vault import Supplier
@@ -211,7 +213,8 @@ class SearchResult(Matches):
         sklearn.utils.Bunch
             ``images``, ``images_meta``, ``collections_meta`` and ``description``, and
             with words ``word_frequencies`` and ``vocabulary``; only of images whose
-            file could be had, the others stand in ``.failures``.
+            file could be had. ``failures`` lists the others, one mapping for each,
+            with the columns of ``.failures``.
 
         Raises
         ------
@@ -225,7 +228,8 @@ class SearchResult(Matches):
         paths = self._fetch(images, supplier)
         had = [(each, path) for each, path in zip(images, paths, strict=True) if path]
         wanted = self.query.words
-        words = self._words([each for each, _ in had]) if wanted else None
+        policy: ErrorPolicy | None = None if allow_neurosynth_failure else "skip"
+        words = self._words([each for each, _ in had], policy) if wanted else None
         if words and words.failures and not allow_neurosynth_failure:
             raise WordsError(words.failures[0].reason)
         bunch = make_bunch(
@@ -234,6 +238,8 @@ class SearchResult(Matches):
             resampled=resample,
             words=wanted,
         )
+        rows = [*self.found.failures, *self._later.rows()]
+        bunch.failures = [asdict(failure) for failure in rows]
         if words and vectorize_words:
             found = word_frequencies(words.weights)
             bunch.word_frequencies, bunch.vocabulary = found
@@ -285,8 +291,11 @@ class SearchResult(Matches):
         words = self._words([each for each in self.found.images if each.id in rows])
         return cube.add_words(dataset, *vectorise(words.weights))
 
-    def _words(self, images: Sequence[Image]) -> Words:
+    def _words(
+        self, images: Sequence[Image], errors: ErrorPolicy | None = None
+    ) -> Words:
         pairs = [(each, self.found.collections[each.collection_id]) for each in images]
-        words = self.vault.words(pairs, self._words_url)
+        pool = replace(self.vault.pool, errors=errors or self.vault.pool.errors)
+        words = replace(self.vault, pool=pool).words(pairs, self._words_url)
         self._later.note("words", images, words.failures)
         return words

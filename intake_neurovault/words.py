@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction import DictVectorizer
 
-from intake_neurovault.errors import NeuroVaultWarning
+from intake_neurovault.notices import warn
 
 
 def vectorise(
@@ -85,7 +84,7 @@ def word_frequencies(
             "No word weight could be loaded, so that there is no matrix of Neurosynth "
             "words; try again later, or pass fetch_neurosynth_words=False."
         )
-        warnings.warn(msg, NeuroVaultWarning, stacklevel=3)
+        warn(msg)
         return None, None
     matrix, vocabulary = vectorise(weights, **options)
     return matrix, np.array(vocabulary)

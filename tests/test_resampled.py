@@ -162,6 +162,21 @@ def test_nilearn_reads_what_was_resampled(
     assert [Path(path).is_file() for path in fetch(data_dir=moved).images] == [True] * 2
 
 
+def test_a_copy_of_the_store_is_as_good(
+    fetch: Fetch, nv: NeuroVaultServer, data_dir: Path, tmp_path: Path
+) -> None:
+    """A copy does not keep the times of last change."""
+    bunch = fetch(interpolation="linear")
+    copied = tmp_path / "copied"
+    shutil.copytree(data_dir, copied, copy_function=shutil.copyfile)
+    nv.clear_requests()
+    for _ in range(2):
+        again = fetch(interpolation="linear", data_dir=copied)
+        assert media(nv) == []
+        for path, other in zip(again.images, bunch.images, strict=True):
+            assert Path(path).read_bytes() == Path(other).read_bytes()
+
+
 def test_what_nilearn_resampled_is_taken_over(
     fetch: Fetch, nv: NeuroVaultServer, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
