@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from io import FileIO
 from pathlib import Path
 
 from intake_neurovault import halt
@@ -113,8 +114,8 @@ def temporary(path: Path, data: bytes = b"") -> Iterator[Path]:
         # NOTE: mode "x" is O_CREAT | O_EXCL; tempfile.mkstemp would make a file that
         # nobody else may read, which defeats a store shared by a group.
         try:
-            with part.open("xb") as sink:
-                sink.write(data)
+            with part.open("xb", buffering=0) as sink:
+                _write(sink, data)
             yield part
         finally:
             with suppress(OSError):
@@ -149,10 +150,21 @@ def write_bytes(path: Path, data: bytes, *, parents: bool = False) -> None:
     ...     Path(folder, "new", "a.json").read_bytes()
     b'{}'
     """
-    if parents:
+    try:
+        with temporary(path, data) as part:
+            part.replace(path)
+    except FileNotFoundError:
+        if not parents:
+            raise
         path.parent.mkdir(parents=True, exist_ok=True)
-    with temporary(path, data) as part:
-        part.replace(path)
+        write_bytes(path, data)
+
+
+def _write(sink: FileIO, data: bytes) -> None:
+    # NOTE: a disk that is all but full takes a part, and refuses the rest.
+    rest = memoryview(data)
+    while rest:
+        rest = rest[sink.write(rest) :]
 
 
 def create_folder(folder: Path, name: str, data: bytes) -> bool:

@@ -76,10 +76,13 @@ def make_bunch(
     """
     which = "resampled_absolute_path" if resampled else "absolute_path"
     images, metas, collections = [], [], []
+    known: dict[int, dict[str, Any]] = {}
     for image, about, path in rows:
+        if about.id not in known:
+            known[about.id] = _collection_meta(about, root)
         images.append(str(path))
         metas.append(_image_meta(image, root, words=words) | {which: str(path)})
-        collections.append(_collection_meta(about, root))
+        collections.append(dict(known[about.id]))
     return Bunch(
         images=images,
         images_meta=metas,

@@ -140,11 +140,26 @@ _LINK = (
 
 
 def _of_collections(inventory: Inventory, choice: Choice) -> list[Item]:
-    items = list(inventory.of(*choice.kinds))
+    items = [*inventory.of(*choice.kinds)]
+    if "image" not in choice.kinds:
+        items = _without_only_copies(inventory, items)
     if choice.collection_ids is None:
         return items
     ids = choice.collection_ids
     return [item for item in items if _home(inventory.root, item) in ids]
+
+
+def _without_only_copies(inventory: Inventory, items: list[Item]) -> list[Item]:
+    """Leave the copies of images that are not there, and what is noted of them."""
+    images = {(each.collection_id, each.image_id) for each in inventory.of("image")}
+    only = {
+        (each.collection_id, each.image_id) for each in inventory.of("resampled")
+    } - images
+    return [
+        item
+        for item in items
+        if item.kind not in DERIVED or (item.collection_id, item.image_id) not in only
+    ]
 
 
 def _home(root: Path, item: Item) -> int | None:

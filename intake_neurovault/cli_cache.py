@@ -214,8 +214,8 @@ def repair_files(
 @click.option(
     "--derived",
     is_flag=True,
-    help="Only what can be made again without the network, such as nilearn's "
-    "resampled copies.",
+    help="Only what can be made again without the network, such as resampled "
+    "copies of images that are there.",
 )
 @click.option(
     "--listings",

@@ -10,7 +10,8 @@ from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
-from heapq import heapify, heappush
+from heapq import heapify, heappop, heappush
+from itertools import count
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -24,40 +25,60 @@ MAX_WORKERS = 16
 """More connections than this would not be polite to a small public server."""
 
 _PATIENCE = 0.5  # seconds that threads have to end when they are called off
-_POLL = 0.1  # seconds after which who waits for a turn asks whether to go on
 
 
 class _Turns:
     """So many turns at a time; who comes first in the order of the work goes first.
 
     A plain semaphore lets anybody go, and the one whose outcome is waited for may be
-    the last.
+    the last. A turn is handed on to one thread; waking all that wait, to see who is
+    the first, would cost more than the requests.
     """
 
     def __init__(self, number: int) -> None:
         self._free = number
-        self._waiting: list[tuple[int, ...]] = []
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[tuple[int, ...], int, threading.Lock]] = []
+        self._ticket = count()
 
     @contextmanager
     def one(self, place: tuple[int, ...]) -> Iterator[None]:
-        with self._changed:
-            heappush(self._waiting, place)
-            try:
-                while not self._free or self._waiting[0] != place:
-                    self._changed.wait(_POLL)
-                    halt.check()
-                self._free -= 1
-            finally:
-                self._waiting.remove(place)
-                heapify(self._waiting)
-                self._changed.notify_all()
+        self._take(place)
         try:
             yield
         finally:
-            with self._changed:
+            self._hand_on()
+
+    def _take(self, place: tuple[int, ...]) -> None:
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return
+            mine = place, next(self._ticket), threading.Lock()
+            mine[2].acquire()
+            heappush(self._waiting, mine)
+        try:
+            while not mine[2].acquire(timeout=halt.POLL):
+                halt.check()
+        except BaseException:
+            self._give_up(mine)
+            raise
+
+    def _give_up(self, mine: tuple[tuple[int, ...], int, threading.Lock]) -> None:
+        with self._lock:
+            waits = mine in self._waiting
+            if waits:
+                self._waiting.remove(mine)
+                heapify(self._waiting)
+        if not waits:  # it was handed on in this moment
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        with self._lock:
+            if self._waiting:
+                heappop(self._waiting)[2].release()
+            else:
                 self._free += 1
-                self._changed.notify_all()
 
 
 @dataclass(frozen=True)
@@ -103,6 +124,35 @@ def turn() -> Iterator[None]:
         halt.holding(_ALL.get()),
     ):
         yield
+
+
+@contextmanager
+def sharing(workers: int) -> Iterator[None]:
+    """Let crews that work side by side make so many requests at a time in all.
+
+    Parameters
+    ----------
+    workers : int
+        How many, unless the statements are part of a job of a crew, whose number
+        then holds.
+
+    Yields
+    ------
+    None
+        To the statements in which the crews are made.
+
+    Examples
+    --------
+    >>> with sharing(2):
+    ...     one, other = Crew(workers=2), Crew(workers=2)
+    >>> one.dismiss(), other.dismiss()
+    (None, None)
+    """
+    token = _PLACE.set(_PLACE.get() or _Place(_Turns(workers)))
+    try:
+        yield
+    finally:
+        _PLACE.reset(token)
 
 
 class Crew:

@@ -182,8 +182,8 @@ class Decoder:
         except ServerError as error:
             what = str(error).partition(";")[0]
             msg = (
-                f"{what}; try again later, name another address with words_url=, or "
-                "pass fetch_neurosynth_words=False."
+                f"{what}; it may be under maintenance, name another address with "
+                "words_url=, or pass fetch_neurosynth_words=False."
             )
             kept = ServerError(msg)
             kept.attempts = error.attempts

@@ -4,34 +4,29 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections import Counter
-from collections.abc import Callable, Container, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from intake_neurovault.errors import (
-    CorruptFileError,
-    Failure,
     NeuroVaultError,
     NeuroVaultWarning,
-    ServerError,
 )
-from intake_neurovault.filters import Step
-from intake_neurovault.found import Found, Tally, Watch
-from intake_neurovault.listings import Listed, Listings
+from intake_neurovault.found import Found, Watch
+from intake_neurovault.known import Listed
+from intake_neurovault.listings import Listings
 from intake_neurovault.paging import PAGES_AT_ONCE
-from intake_neurovault.pool import MAX_FAILURES_IN_A_ROW, Pool, Report
+from intake_neurovault.pool import MAX_FAILURES_IN_A_ROW, Pool
 from intake_neurovault.query import Query
 from intake_neurovault.records import Collection, Image
 from intake_neurovault.refs import CollectionRef, Token
+from intake_neurovault.sieve import Predicate, Sieve
 
 A = TypeVar("A")
 B = TypeVar("B")
 
-Predicate = Callable[[Mapping[str, Any]], bool]
 Batch = tuple[Collection, tuple[Image, ...]]
 Job = tuple[Collection, Listed[Image] | NeuroVaultError] | NeuroVaultError
 
@@ -45,7 +40,9 @@ class Finder:
     pool: Pool
     """How many requests at a time, and what a failure does."""
 
-    def find(self, query: Query, predicate: Predicate | None = None) -> Found:
+    def find(
+        self, query: Query, predicate: Predicate | None = None
+    ) -> Generator[Image, None, Found]:
         """Find the images that match; only metadata is requested.
 
         Parameters
@@ -60,17 +57,22 @@ class Finder:
         Found
             The images, and an account of what was left out.
 
+        Yields
+        ------
+        Image
+            Each that matches, in the order of the result, once it is known.
+
         Raises
         ------
         NeuroVaultError
             Under the policy ``raise``, the first thing that cannot be had.
         """
-        sieve = _Sieve(query, predicate, self.pool.report())
+        sieve = Sieve(query, predicate, self.pool.report())
         if query.max_images == 0:
             return sieve.found(truncated=False)
         with closing(self._batches(query, sieve)) as batches:
             for collection, images in batches:
-                sieve.sift(collection, images)
+                yield from sieve.sift(collection, images)
                 if sieve.full:
                     break
         sieve.image_tally.warn_of_unknown_fields("image_terms", query.image_filter)
@@ -81,7 +83,7 @@ class Finder:
         self._warn_of_unlisted(sieve)
         return sieve.found(truncated=sieve.full)
 
-    def _batches(self, query: Query, sieve: _Sieve) -> Generator[Batch]:
+    def _batches(self, query: Query, sieve: Sieve) -> Generator[Batch]:
         """Give collections with images of theirs, in the order of the result."""
         ids = query.images_to_visit()
         if ids is not None:
@@ -91,7 +93,7 @@ class Finder:
             yield from self._by_collection(number, items, sieve)
 
     def _by_image(
-        self, ids: Sequence[int], sieve: _Sieve, *, in_order: bool
+        self, ids: Sequence[int], sieve: Sieve, *, in_order: bool
     ) -> Generator[Batch]:
         known = self.listings.kept_images(ids, listed=True)
         cap = sieve.query.max_images
@@ -108,7 +110,7 @@ class Finder:
                     yield collection, (image,)
 
     def _asked_with_homes(
-        self, ids: Sequence[int], known: Container[int], sieve: _Sieve
+        self, ids: Sequence[int], known: Container[int], sieve: Sieve
     ) -> dict[int, tuple[Image, Collection]]:
         images = self._asked_for([each for each in ids if each not in known], sieve)
         homes = list(dict.fromkeys(image.collection_id for image in images))
@@ -119,7 +121,7 @@ class Finder:
             if image.collection_id in about
         }
 
-    def _asked_for(self, ids: Sequence[int], sieve: _Sieve) -> list[Image]:
+    def _asked_for(self, ids: Sequence[int], sieve: Sieve) -> list[Image]:
         images = []
         asking = self._outcomes(self.listings.image, ids, len(ids), "image", sieve)
         with closing(asking) as outcomes:
@@ -133,7 +135,7 @@ class Finder:
         return images
 
     def _records(
-        self, refs: Sequence[CollectionRef], sieve: _Sieve
+        self, refs: Sequence[CollectionRef], sieve: Sieve
     ) -> Generator[Collection]:
         ask = self.listings.collection
         asking = self._outcomes(ask, refs, len(refs), "collection", sieve)
@@ -152,12 +154,13 @@ class Finder:
         items: Iterable[A],
         number: int,
         what: str,
-        sieve: _Sieve,
+        sieve: Sieve,
     ) -> Generator[tuple[A, B | NeuroVaultError]]:
         """Ask until too much failed in a row, and count what was not asked for."""
         done = 0
         if what not in sieve.unasked:
-            with self.pool.map(function, items) as outcomes:
+            mapping = self.pool.map(function, items, enough=sieve.has_enough_ahead)
+            with mapping as outcomes:
                 for pair in outcomes:
                     yield pair
                     done += 1
@@ -170,7 +173,7 @@ class Finder:
         sieve.unasked[what] += number - done
 
     def _by_collection(
-        self, number: int, items: Iterable[Collection | CollectionRef], sieve: _Sieve
+        self, number: int, items: Iterable[Collection | CollectionRef], sieve: Sieve
     ) -> Generator[Batch]:
         # NOTE: where workers are left over, the pages of one list share them.
         at_once = min(PAGES_AT_ONCE, max(1, self.pool.workers // max(1, number)))
@@ -185,10 +188,11 @@ class Finder:
                     yield batch
 
     def _looked_at(
-        self, item: Collection | CollectionRef, outcome: Job, sieve: _Sieve
+        self, item: Collection | CollectionRef, outcome: Job, sieve: Sieve
     ) -> Batch | None:
+        number = _number(item)
+        sieve.promised.pop(number, None)
         if isinstance(outcome, NeuroVaultError):
-            number = _number(item)
             sieve.failed(outcome, self._place(number), collection_id=number)
             return None
         collection, listed = outcome
@@ -216,7 +220,7 @@ class Finder:
             return collection, error
 
     def _to_look_through(
-        self, query: Query, sieve: _Sieve
+        self, query: Query, sieve: Sieve
     ) -> tuple[int, Iterable[Collection | CollectionRef]]:
         """Give the collections to look through, and tell how many they are."""
         refs = query.collections_to_visit()
@@ -232,12 +236,12 @@ class Finder:
         some = [each for each in listed.items if _may_hold_images(each)]
         matches = query.collection_filter.matches
         number = sum(matches(each.metadata) for each in some)
-        return number, (each for each in some if sieve.passes(each))
+        return number, (each for each in some if sieve.passes(each, listed=True))
 
     def _place(self, number: int | None) -> str:
         return f"{self.listings.client.url}/api/collections/{number or '(private)'}/"
 
-    def _warn_of_unlisted(self, sieve: _Sieve) -> None:
+    def _warn_of_unlisted(self, sieve: Sieve) -> None:
         if not self.listings.offline or self.pool.errors == "skip":
             return
         if things := sieve.unlisted():
@@ -246,121 +250,6 @@ class Finder:
                 "never listed completely; run the query once without mode='offline'."
             )
             warnings.warn(msg, NeuroVaultWarning, stacklevel=2)
-
-
-@dataclass
-class _Sieve:
-    """What one search has found so far."""
-
-    query: Query
-    predicate: Predicate | None
-    report: Report
-    images: dict[int, Image] = field(default_factory=dict)
-    collections: dict[int, Collection] = field(default_factory=dict)
-    collection_tally: Tally = field(default_factory=Tally)
-    image_tally: Tally = field(default_factory=Tally)
-    refused: int = 0
-    fetched: list[float] = field(default_factory=list)
-    all_collections: bool = True
-    unlisted_collections: int = 0
-    seen: set[int] = field(default_factory=set)
-    unasked: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def full(self) -> bool:
-        cap = self.query.max_images
-        return cap is not None and len(self.images) >= cap
-
-    def unlisted(self) -> list[str]:
-        things = [] if self.all_collections else ["the collections of the server"]
-        if self.unlisted_collections:
-            things.append(f"the images of {self.unlisted_collections} collection(s)")
-        return things
-
-    def take_account(self, listed: Listed[Any]) -> None:
-        if listed.fetched is not None:
-            self.fetched.append(listed.fetched)
-        for failure in listed.failures:
-            kind = ServerError if failure.attempts else CorruptFileError
-            error = kind(failure.reason)
-            error.attempts = failure.attempts
-            self.report.failed(failure, error)
-        if listed.items:
-            self.report.succeeded()
-
-    def failed(
-        self,
-        error: NeuroVaultError,
-        url: str,
-        *,
-        image_id: int | None = None,
-        collection_id: int | None = None,
-    ) -> None:
-        failure = Failure(image_id, collection_id, url, str(error), error.attempts)
-        self.report.failed(failure, error)
-
-    def note_unasked(self, url: str) -> None:
-        """Report what was not looked at, since too much had failed."""
-        things = [
-            f"{number:,} {what}{'' if number == 1 else 's'}"
-            for what, number in self.unasked.items()
-            if number
-        ]
-        if things:
-            reason = (
-                f"{' and '.join(things)} were not looked at any more, since "
-                f"{MAX_FAILURES_IN_A_ROW} requests in a row had failed; try again "
-                "later."
-            )
-            self.report.failures.append(Failure(None, None, url, reason, 0))
-
-    def passes(self, collection: Collection) -> bool:
-        if collection.id in self.seen:
-            return self.query.collection_filter.matches(collection.metadata)
-        self.seen.add(collection.id)
-        records = [collection.metadata]
-        return bool(self.collection_tally.sift(self.query.collection_filter, records))
-
-    def sift(self, collection: Collection, images: Sequence[Image]) -> None:
-        new = [image for image in images if image.id not in self.images]
-        records = [image.metadata for image in new]
-        kept = self.image_tally.sift(self.query.image_filter, records)
-        matching: Iterable[Image] = [new[place] for place in kept]
-        if self.predicate is not None:
-            matching = self._ask(matching, self.predicate)
-        cap = self.query.max_images
-        room = None if cap is None else cap - len(self.images)
-        for image in islice(matching, room):
-            self.images[image.id] = image
-            # NOTE: a record may name another collection than the one that lists it.
-            self.collections[image.collection_id] = collection
-
-    def _ask(self, images: Iterable[Image], predicate: Predicate) -> Generator[Image]:
-        for image in images:
-            try:
-                wanted = predicate(image.metadata)
-            except Exception as error:
-                error.add_note(
-                    f"The function given as image_terms failed at {image.label}."
-                )
-                raise
-            if wanted:
-                yield image
-            else:
-                self.refused += 1
-
-    def found(self, *, truncated: bool) -> Found:
-        steps = [*self.collection_tally.steps, *self.image_tally.steps]
-        if self.predicate is not None:
-            steps.append(Step("a Python function", self.refused, self.refused))
-        return Found(
-            tuple(self.images.values()),
-            dict(self.collections),
-            tuple(self.report.failures),
-            tuple(steps),
-            min(self.fetched, default=None),
-            truncated,
-        )
 
 
 def _was_asked(outcome: Job, began: float) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -102,6 +102,35 @@ class Found:
             "No image matched, and there was nothing to filter: check image_ids and "
             "collection_ids, and with mode='offline' whether the store was filled."
         )
+
+
+def outcome(search: Generator[Image, None, Found]) -> Found:
+    """Run a search to its end.
+
+    Parameters
+    ----------
+    search : generator
+        As `Finder.find` makes it.
+
+    Returns
+    -------
+    Found
+        What it found.
+
+    Examples
+    --------
+    >>> def search():
+    ...     yield from ()
+    ...     return Found((), {}, (), (), None, truncated=False)
+    >>> outcome(search()).images
+    ()
+    """
+    while True:
+        try:
+            next(search)
+        except StopIteration as end:
+            found: Found = end.value
+            return found
 
 
 @dataclass

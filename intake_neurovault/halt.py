@@ -17,7 +17,9 @@ from contextvars import ContextVar
 from typing import Protocol
 from weakref import WeakSet
 
-_POLL = 0.1
+POLL = 0.1
+"""Seconds after which who waits for something asks whether to go on."""
+
 _LIVE: WeakSet[Halt] = WeakSet()
 _ENDED = threading.Event()
 
@@ -260,7 +262,7 @@ def holding(lock: Lock) -> Iterator[None]:
     ...     lock.locked()
     True
     """
-    while not lock.acquire(timeout=_POLL):
+    while not lock.acquire(timeout=POLL):
         check()
     try:
         yield

@@ -7,21 +7,13 @@ from __future__ import annotations
 
 import math
 import struct
-import zlib
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from intake_neurovault.errors import CorruptFileError
-
-ZLIB: Any = zlib
-"""The library that inflates: isal where it is built, which is twice as quick."""
-with suppress(ImportError):
-    from isal import isal_zlib
-
-    ZLIB = isal_zlib
+from intake_neurovault.inflation import GZIP_MAGIC, GZIP_WINDOW, ZLIB
 
 MAX_BYTES = 1 << 32
 """Default for the most bytes a file may hold when inflated: 4 GiB."""
@@ -30,8 +22,6 @@ SLACK = 1 << 20
 """Bytes that may follow the numbers, where some programs leave notes."""
 
 _RAW_BLOCK = 1 << 16
-_GZIP_MAGIC = b"\x1f\x8b"
-_GZIP_WINDOW = 31
 _HEADER_SIZES: Mapping[int, int] = MappingProxyType({1: 348, 2: 540})
 _ITEM_SIZES: Mapping[int, int] = MappingProxyType(
     {2: 1, 4: 2, 8: 4, 16: 4, 32: 8, 64: 8, 128: 3, 256: 1, 512: 2, 768: 4}
@@ -45,7 +35,7 @@ _LOOKS: Mapping[bytes, str] = MappingProxyType(
         b"PK\x03\x04": "a zip archive",
         b"\x89HDF": "an HDF5 file",
         b"\x89PNG": "a picture",
-        _GZIP_MAGIC: "gzipped twice",
+        GZIP_MAGIC: "gzipped twice",
     }
 )
 
@@ -169,9 +159,9 @@ class NiftiStream:
         self._source = source
         self._observe = observe
         self._raw = self._fetch()
-        self.gzipped = self._raw.startswith(_GZIP_MAGIC)
+        self.gzipped = self._raw.startswith(GZIP_MAGIC)
         """Whether the file is gzipped."""
-        self._inflater = ZLIB.decompressobj(_GZIP_WINDOW)
+        self._inflater = ZLIB.decompressobj(GZIP_WINDOW)
 
     def read(self, size: int) -> bytes:
         """Read inflated bytes.
@@ -289,14 +279,14 @@ class NiftiStream:
     def _next_member(self) -> bool:
         """Begin the gzip member after the finished one; False at the end."""
         rest = self._inflater.unused_data.lstrip(b"\0")
-        while len(rest) < len(_GZIP_MAGIC) and (raw := self._fetch()):
+        while len(rest) < len(GZIP_MAGIC) and (raw := self._fetch()):
             rest = (rest + raw).lstrip(b"\0")
         if not rest:
             return False
-        if not rest.startswith(_GZIP_MAGIC):
+        if not rest.startswith(GZIP_MAGIC):
             msg = f"{self.label}: bytes that are not gzip follow the gzip stream"
             raise CorruptFileError(msg)
-        self._inflater = ZLIB.decompressobj(_GZIP_WINDOW)
+        self._inflater = ZLIB.decompressobj(GZIP_WINDOW)
         self._raw = rest
         return True
 

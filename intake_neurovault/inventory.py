@@ -57,7 +57,10 @@ _OWN: Mapping[Kind, re.Pattern[str]] = {
     "quarantined": re.compile(
         rf"quarantine/(?:{_IN}|[^/]+)/[0-9a-f]{{32}}-(?:{_IMAGE}\.nii\.gz|.+)"
     ),
-    "derived": re.compile(r"index[^/]*|gridded/(?:.+/)?[^/]+\.(?:nii|json)"),
+    "derived": re.compile(
+        rf"index[^/]*|gridded/[^/]+/{_IN}/{_IMAGE}(?:_resampled)?\.(?:nii|json)"
+        r"|gridded/(?:.+/)?[^/]+\.(?:nii|json)"
+    ),
 }
 _FOLDERS = re.compile(
     rf"{_IN}|{re.escape(OURS)}"

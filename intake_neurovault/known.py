@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from intake_neurovault.address import PUBLIC, origin
 from intake_neurovault.errors import AnswerError, Failure
@@ -18,6 +18,7 @@ from intake_neurovault.records import Collection, Image, ImageFile
 from intake_neurovault.refs import Token
 from intake_neurovault.sidecars import OnDisk, read_images
 
+T = TypeVar("T")
 R = TypeVar("R", bound=Collection | Image)
 
 
@@ -39,6 +40,18 @@ class Known:
     def __post_init__(self) -> None:
         by_id = {raw["id"]: raw for raw in self.listing.records}
         object.__setattr__(self, "by_id", by_id)
+
+
+@dataclass(frozen=True)
+class Listed(Generic[T]):
+    """A list of records, how old it is, and what is missing from it."""
+
+    items: tuple[T, ...]
+    """The records, in ascending order of their ids."""
+    fetched: float | None
+    """When the server gave the list (Unix time); None when it never did."""
+    failures: tuple[Failure, ...] = ()
+    """What the server could not give."""
 
 
 def recall(ledger: Ledger, url: str, collection_id: int | None) -> Known | None:
@@ -121,7 +134,7 @@ def _image_ids(
     return frozenset(raw["id"] for raw in listing.records) if listing else frozenset()
 
 
-def note(url: str, key: ImageFile | int) -> list[Mapping[str, Any]]:
+def note(url: str, key: ImageFile | int) -> list[Any]:
     """Give the box for the record that a server gave last.
 
     Whoever downloads a file needs its records again, and where ids were asked for
@@ -137,21 +150,21 @@ def note(url: str, key: ImageFile | int) -> list[Mapping[str, Any]]:
 
     Returns
     -------
-    list of mapping
-        One raw record, without a token; empty if none was put there, or too long
-        ago. The same list each time.
+    list of Image or Collection
+        One record; empty if none was put there, or too long ago. The same list each
+        time.
 
     Examples
     --------
-    >>> note("http://a.org", 12)[:] = [{"id": 12}]
-    >>> note("http://a.org", 12)
-    [{'id': 12}]
+    >>> note("http://a.org", 12)[:] = [Collection.from_json({"id": 12})]
+    >>> [about.id for about in note("http://a.org", 12)]
+    [12]
     """
     return _box(url, key)
 
 
 @lru_cache(maxsize=4096)
-def _box(*_key: object) -> list[Mapping[str, Any]]:
+def _box(*_key: object) -> list[Any]:
     return []
 
 

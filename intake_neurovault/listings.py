@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from intake_neurovault.client import Client, Listing
 from intake_neurovault.diagnosis import name_of
-from intake_neurovault.errors import AnswerError, Failure, OfflineError, StoreError
+from intake_neurovault.errors import AnswerError, OfflineError, StoreError
 from intake_neurovault.known import (
     Known,
+    Listed,
     digest,
     is_foreign,
     listed_records,
@@ -36,22 +37,9 @@ from intake_neurovault.store import Store
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
 R = TypeVar("R", bound=Collection | Image)
 
 _Raw = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Listed(Generic[T]):
-    """A list of records, how old it is, and what is missing from it."""
-
-    items: tuple[T, ...]
-    """The records, in ascending order of their ids."""
-    fetched: float | None
-    """When the server gave the list (Unix time); None when it never did."""
-    failures: tuple[Failure, ...] = ()
-    """What the server could not give."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +137,9 @@ class Listings:
             known = partial(made_up, self.store, self.client.url)
             stored = replace(stored, records=tuple(map(known, stored.records)))
         elif stored is None or not self._young(stored):
-            stored = self._keep(None, partial(self.client.collections, at_once))
+            return self._keep(
+                None, partial(self.client.collections, at_once), Collection.from_json
+            )
         return self._listed(stored, Collection.from_json, None)
 
     def collection(self, ref: CollectionRef) -> Collection:
@@ -181,7 +171,7 @@ class Listings:
             raise OfflineError(msg)
         token = ref if isinstance(ref, Token) else None
         found = Collection.from_json(self.client.collection(ref), token=token)
-        note(self.client.url, found.id)[:] = [found.raw]
+        note(self.client.url, found.id)[:] = [found]
         return found
 
     def images(self, collection: Collection, at_once: int = 1) -> Listed[Image]:
@@ -205,12 +195,13 @@ class Listings:
             If they cannot be had.
         """
         stored = self._stored(collection.id)
+        read = partial(self._image, token=collection.token)
         if self.offline:
             stored = with_disk(stored, self.store.images_on_disk(collection.id))
         elif stored is None or not self._young(stored):
             ref = collection.token or collection.id
-            stored = self._keep(collection, partial(self.client.images, ref, at_once))
-        read = partial(self._image, token=collection.token)
+            ask = partial(self.client.images, ref, at_once)
+            return self._keep(collection, ask, read)
         return self._listed(stored, read, collection.id)
 
     def kept_images(
@@ -277,16 +268,20 @@ class Listings:
             raise OfflineError(msg)
         image = self._image(self.client.image(image_id, token), token)
         if image.file is not None:
-            note(self.client.url, image.file)[:] = [image.raw]
+            note(self.client.url, image.file)[:] = [image]
         return image
 
-    def record(self, file: ImageFile) -> tuple[Image, Collection]:
+    def record(
+        self, file: ImageFile, image: Image | None = None
+    ) -> tuple[Image, Collection]:
         """Give the records that belong to a file.
 
         Parameters
         ----------
         file : ImageFile
             The file.
+        image : Image, optional
+            The record that names it, if that is at hand.
 
         Returns
         -------
@@ -298,10 +293,11 @@ class Listings:
         MissingError, PrivateError, ServerError, OfflineError
             If they are not known and cannot be had.
         """
-        image = self._record_of(file) or self.image(file.image_id, file.token)
+        if image is None or image.file != file:
+            image = self._record_of(file) or self.image(file.image_id, file.token)
         known = note(self.client.url, file.collection_id)
         if known:
-            collection = Collection.from_json(known[0], token=file.token)
+            collection: Collection = replace(known[0], token=file.token)
         else:
             collection = self.collection(file.token or file.collection_id)
         return replace(image, file=file), collection
@@ -311,9 +307,10 @@ class Listings:
         # beside bytes of which it knows nothing.
         parsed = self._parsed(file.collection_id)
         listed = parsed.by_id.get(file.image_id) if parsed else None
-        for raw in (listed, *note(self.client.url, file)):
-            image = self._image(raw, file.token) if raw else None
-            if image and image.file and image.file.same_bytes_as(file):
+        found = [self._image(listed, file.token)] if listed else []
+        found += note(self.client.url, file)
+        for image in found:
+            if image.file and image.file.same_bytes_as(file):
                 return image
         return None
 
@@ -321,15 +318,16 @@ class Listings:
         return stored.complete and self.is_young(stored.fetched)
 
     def _keep(
-        self, about: Collection | None, ask: Callable[[], Listing]
-    ) -> StoredListing:
+        self,
+        about: Collection | None,
+        ask: Callable[[], Listing],
+        read: Callable[[_Raw], R],
+    ) -> Listed[R]:
         began, listing = time.time(), ask()
         token, collection_id = (about.token, about.id) if about else (None, None)
         base = self.client.url
-        read: Callable[[_Raw], Collection | Image] = Collection.from_json
         if about is not None:
-            read = partial(self._image, token=token)
-            note(base, about.id)[:] = [about.raw]
+            note(base, about.id)[:] = [about]
         records, unreadable = readable(listing.records, read, base, collection_id)
         fresh = StoredListing(
             records=tuple(dict(record.raw) for record in records),
@@ -339,10 +337,12 @@ class Listings:
             complete=listing.complete,
             failures=(*listing.failures, *unreadable),
         )
+        records.sort(key=lambda record: record.id)
+        listed = Listed(tuple(records), began, fresh.failures)
         before = self._stored(collection_id)
         # NOTE: of two lists that overlap, the one that began later knows more.
         if before and before.complete and began < before.fetched <= time.time():
-            return fresh
+            return listed
         # NOTE: what was known before an answer with gaps still serves offline.
         kept = merged(fresh, before.records) if before and not fresh.complete else fresh
         try:
@@ -352,7 +352,7 @@ class Listings:
         except StoreError as error:
             meanwhile = "Until then each search asks the server for its lists anew."
             warn_once(self.store.root, error, meanwhile)
-        return fresh
+        return listed
 
     def _known_collection(self, ref: CollectionRef) -> Collection | None:
         token = ref if isinstance(ref, Token) else None

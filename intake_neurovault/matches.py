@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -231,14 +232,23 @@ class Matches:
         return f"<{type(self).__name__}: {count}; {self.query.describe()}>"
 
     def _search(self) -> Found:
-        try:
+        with self._keeping_account():
             found = self.vault.search(self.query, self._predicate)
+        self._tell_of_cap(found)
+        return found
+
+    @contextmanager
+    def _keeping_account(self) -> Iterator[None]:
+        """Keep what failed in a search that is given up."""
+        try:
+            yield
         except NeuroVaultError as error:
             self._raised = error.failures
             raise
+
+    def _tell_of_cap(self, found: Found) -> None:
         if found.truncated and self.query.max_images_is_default:
             logger.warning(_CAPPED, len(found.images))
-        return found
 
     def _token(self) -> str:
         what = (self.query.fingerprint(), self.reader, self._chunks)

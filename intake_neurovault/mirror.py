@@ -19,7 +19,7 @@ from intake_neurovault.errors import (
 from intake_neurovault.forks import PerProcess
 from intake_neurovault.listings import Listings
 from intake_neurovault.modes import KEEPING
-from intake_neurovault.records import ImageFile
+from intake_neurovault.records import Image, ImageFile
 from intake_neurovault.store import Store
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ Content = TypeVar("Content")
 
 # NOTE: a lock for a file only saves a second download of it; correctness rests on
 # unique temporary files and renames.
-_LOCKS = PerProcess(lambda: tuple(threading.Lock() for _ in range(4096)))
+_LOCKS = PerProcess(lambda: tuple(threading.Lock() for _ in range(1024)))
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,10 @@ class Mirror:
         return path if stored is not None and self.listings.is_young(stored) else None
 
     def local(
-        self, file: ImageFile, progress: Callable[[int], None] | None = None
+        self,
+        file: ImageFile,
+        progress: Callable[[int], None] | None = None,
+        image: Image | None = None,
     ) -> Path:
         """Give the verified local file, downloading it if need be.
 
@@ -85,6 +88,8 @@ class Mirror:
             The file.
         progress : callable, optional
             Called with the number of bytes of every piece received.
+        image : Image, optional
+            The record that names it, if that is at hand.
 
         Returns
         -------
@@ -110,7 +115,7 @@ class Mirror:
         which = hash((self.client.url, self.store.root, file)) % len(locks)
         with halt.holding(locks[which]):
             path = self.kept(file)
-            return path or self._download(file, progress)
+            return path or self._download(file, progress, image)
 
     def read(
         self, file: ImageFile | None, path: Path, read: Callable[[Path], Content]
@@ -171,9 +176,12 @@ class Mirror:
             logger.warning("Image %d stays without a record: %s", file.image_id, error)
 
     def _download(
-        self, file: ImageFile, progress: Callable[[int], None] | None
+        self,
+        file: ImageFile,
+        progress: Callable[[int], None] | None,
+        image: Image | None,
     ) -> Path:
-        image, collection = self.listings.record(file)
+        image, collection = self.listings.record(file, image)
         if self._is_unmodified(file):
             self.store.confirm(file)
             self.store.describe(image, collection)
@@ -186,7 +194,7 @@ class Mirror:
 
     def _is_unmodified(self, file: ImageFile) -> bool:
         # NOTE: the server dates a file anew whenever somebody edits its record.
-        since = self.store.last_modified(file)
-        if self.listings.mode != "update" or since is None:
+        if self.listings.mode != "update":
             return False
-        return self.client.is_unmodified(file, since)
+        since = self.store.last_modified(file)
+        return since is not None and self.client.is_unmodified(file, since)

@@ -260,8 +260,8 @@ def _warn_of_exclusion(named: object, asked: object) -> None:
     if isinstance(number, int) and excluding and not terms.matches({"id": number}):
         warn(
             f"Contradictory collection ids: collection_id={number} among the terms of "
-            f"images, but id={asked!r} among those of collections, so that no image can "
-            "match; leave one of them out."
+            f"images, but id={asked!r} among those of collections, so that no image "
+            "can match; leave one of them out."
         )
 
 

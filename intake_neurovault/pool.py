@@ -123,6 +123,9 @@ class Unwatched:
     ...     bar.update(1)
     """
 
+    total: float | None = None
+    """How much there is to do, as far as it is known."""
+
     def __enter__(self) -> Self:
         return self
 
@@ -146,7 +149,12 @@ class Pool:
 
     @contextmanager
     def map(
-        self, function: Callable[[A], B], items: Iterable[A], *, spare: int = 0
+        self,
+        function: Callable[[A], B],
+        items: Iterable[A],
+        *,
+        spare: int = 0,
+        enough: Callable[[], bool] = lambda: False,
     ) -> Generator[Iterator[tuple[A, B | NeuroVaultError]]]:
         """Run a function on every item, a few at a time.
 
@@ -162,6 +170,9 @@ class Pool:
             The items.
         spare : int
             Threads beyond ``workers``, for jobs that go on after their request.
+        enough : callable
+            Tells that what was taken ahead will probably do; no more is then taken
+            before that turns out to be wrong.
 
         Yields
         ------
@@ -183,7 +194,7 @@ class Pool:
         crew = Crew(self.workers, spare)
         with halt.ending(crew.call_off):
             try:
-                yield self._outcomes(crew, function, items)
+                yield self._outcomes(crew, function, items, enough)
                 crew.finish()
             except GeneratorExit:
                 # NOTE: so a generator within is told that enough is had.
@@ -193,7 +204,11 @@ class Pool:
                 crew.dismiss()
 
     def _outcomes(
-        self, crew: Crew, function: Callable[[A], B], items: Iterable[A]
+        self,
+        crew: Crew,
+        function: Callable[[A], B],
+        items: Iterable[A],
+        enough: Callable[[], bool],
     ) -> Iterator[tuple[A, B | NeuroVaultError]]:
         pending: deque[tuple[A, Future[B]]] = deque()
 
@@ -206,7 +221,7 @@ class Pool:
 
         for item in items:
             pending.append((item, crew.submit(function, item)))
-            if len(pending) > crew.size:
+            while pending and (len(pending) > crew.size or enough()):
                 yield settled()
         while pending:
             yield settled()

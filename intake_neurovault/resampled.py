@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 from intake_neurovault import atomic, layout, sidecars
 from intake_neurovault.errors import NeuroVaultError, OfflineError, StoreError
 from intake_neurovault.grid import GRIDS, Grid
+from intake_neurovault.integrity import NiftiStream
 from intake_neurovault.ledger import read_note, warn_once
 from intake_neurovault.mirror import Mirror
 from intake_neurovault.modes import KEEPING
 from intake_neurovault.nifti import Reader, make_image, read_geometry
-from intake_neurovault.records import Image, ImageFile
+from intake_neurovault.records import Collection, Image, ImageFile
 from intake_neurovault.shelf import look
 from intake_neurovault.wholeness import check_file
 
@@ -40,6 +41,7 @@ GRID = GRIDS["mni152-3mm"]
 STD_AFFINE = GRID.matrix
 """The affine of resampled files: voxels of 3 mm, the first at (-90, -126, -72)."""
 
+_TAG = "intake-neurovault: "
 _LEVEL = 3  # higher ones take longer and save next to nothing
 
 
@@ -149,7 +151,10 @@ class Resampler:
         return None
 
     def local(
-        self, file: ImageFile, progress: Callable[[int], None] | None = None
+        self,
+        file: ImageFile,
+        progress: Callable[[int], None] | None = None,
+        image: Image | None = None,
     ) -> Path:
         """Give the resampled file, making it if need be.
 
@@ -159,6 +164,8 @@ class Resampler:
             The original; where it is not in the store, it is not kept.
         progress : callable, optional
             Called with the number of bytes of every piece received.
+        image : Image, optional
+            The record that names it, if that is at hand.
 
         Returns
         -------
@@ -179,7 +186,7 @@ class Resampler:
             return kept
         store = self.mirror.store
         if store.local_path(file) is not None:
-            original = self.mirror.local(file, progress)
+            original = self.mirror.local(file, progress, image)
             values = self.mirror.read(file, original, self._read(file))
             return self._keep(file, values, store.digest(file))
         adopted = self._adopted(file)
@@ -202,7 +209,9 @@ class Resampler:
             with atomic.temporary(aside) as part:
                 receipt = self.mirror.client.download(file, part, progress)
                 values = self._read(file)(part)
-        return self._keep(file, values, receipt.sha256)
+        place = self._keep(file, values, receipt.sha256)
+        self.mirror.store.describe(*self._record(file))
+        return place
 
     def _read(self, file: ImageFile) -> Callable[[Path], NDArray[np.float32]]:
         discrete = self.images[file.image_id].discrete
@@ -215,6 +224,11 @@ class Resampler:
             discrete = self.images[file.image_id].discrete
             method = "nearest" if discrete else "continuous"
         return _rules_of(replace(self.reader, interpolation=method))
+
+    def _tag(self, file: ImageFile) -> str:
+        """Say in a header by which rules it was made, in case the note is lost."""
+        rules = json.loads(self._rules(file))
+        return f"{_TAG}{rules['interpolation']}, {rules['nan']}, {rules['fill_value']}"
 
     def _own(self, file: ImageFile, suffix: str) -> Path:
         path = layout.gridded_path(file.collection_id, file.image_id)
@@ -253,7 +267,11 @@ class Resampler:
         try:
             facts = check_file(place, label=file.label)
             found = read_geometry(place, label=file.label).grid
-            if not Grid(GRID.affine, found.shape).isclose(found):
+            on_lattice = Grid(GRID.affine, found.shape).isclose(found)
+            if not on_lattice or _tag_in(place, file.label) not in (
+                "",
+                self._tag(file),
+            ):
                 return None
             # NOTE: on the same lattice the nearest voxel is the same voxel.
             cut = Reader(GRID, "nearest")
@@ -277,7 +295,7 @@ class Resampler:
             sform_code=2,
             qform_code=0,
             xyzt_units="mm",
-            description=f"NeuroVault image {file.image_id}, resampled",
+            description=self._tag(file),
         )
         data = image.to_bytes()
         if not store.read_only:
@@ -292,15 +310,16 @@ class Resampler:
                 note = self._note(file, part.stat(), content, sha256)
                 store.save_note(about.relative_to(store.root).as_posix(), asdict(note))
                 part.replace(place)
-        if not store.read_only and not store.is_described(file):
-            store.describe(*self.mirror.listings.record(file))
         return place
+
+    def _record(self, file: ImageFile) -> tuple[Image, Collection]:
+        return self.mirror.listings.record(file, self.images[file.image_id])
 
     def _create_folder(self, file: ImageFile) -> None:
         folder = self.mirror.store.root / layout.collection_dir(file.collection_id)
         if folder.is_dir():
             return
-        _, about = self.mirror.listings.record(file)
+        _, about = self._record(file)
         record = sidecars.collection_bytes(about.raw, about.id)
         with atomic.store_errors(self.mirror.store.root):
             atomic.create_folder(folder, layout.COLLECTION_METADATA, record)
@@ -326,6 +345,14 @@ class Resampler:
         except StoreError as error:
             meanwhile = "Until then each process checks the resampled files anew."
             warn_once(store.root, error, meanwhile)
+
+
+def _tag_in(path: Path, label: str) -> str:
+    with path.open("rb", buffering=0) as source:
+        block = NiftiStream(source, label).header().block
+    # NOTE: the field `descrip` of NIfTI-1; nilearn leaves it empty, or to others.
+    text = block[148:228].rstrip(b"\0").decode("latin-1")
+    return text if text.startswith(_TAG) else ""
 
 
 def _rules_of(reader: Reader) -> str:

@@ -13,13 +13,13 @@ import xarray as xr
 from intake_neurovault import accessor, cube
 from intake_neurovault.bunch import Bunch, make_bunch
 from intake_neurovault.decoder import Words
+from intake_neurovault.downloads import Supplier
 from intake_neurovault.errors import EmptyResultError, NeuroVaultError, WordsError
 from intake_neurovault.matches import Matches
 from intake_neurovault.nifti import Geometry, resolve_grid
 from intake_neurovault.pool import ErrorPolicy
 from intake_neurovault.records import Image
 from intake_neurovault.resampled import Resampler
-from intake_neurovault.vault import Supplier
 from intake_neurovault.words import vectorise, word_frequencies
 
 # NOTE: importing `accessor` registers `.nii`; whoever holds a result needs it.
@@ -93,8 +93,7 @@ class SearchResult(Matches):
             With ``errors="raise"``, the first failure; what was fetched before
             it is kept.
         """
-        images = self.found.images
-        both = zip(images, self._fetch(images), strict=True)
+        both = zip(*self._originals(), strict=True)
         return {image.id: path for image, path in both if path is not None}
 
     def to_dask(self) -> xr.Dataset:
@@ -223,9 +222,8 @@ class SearchResult(Matches):
         NeuroVaultError
             With ``errors="raise"``, the first failure.
         """
-        images, about = self.found.images, self.found.collections
-        supplier = self._resampler(images) if resample else None
-        paths = self._fetch(images, supplier)
+        images, paths = self._resampled() if resample else self._originals()
+        about = self.found.collections
         had = [(each, path) for each, path in zip(images, paths, strict=True) if path]
         wanted = self.query.words
         policy: ErrorPolicy | None = None if allow_neurosynth_failure else "skip"
@@ -251,9 +249,26 @@ class SearchResult(Matches):
             return found.images
         raise EmptyResultError(found.why_empty())
 
-    def _resampler(self, images: Sequence[Image]) -> Resampler:
+    def _originals(self) -> tuple[tuple[Image, ...], tuple[Path | None, ...]]:
+        if self._found is None:
+            return self._gather()
+        return self.found.images, self._fetch(self.found.images)
+
+    def _resampled(self) -> tuple[tuple[Image, ...], tuple[Path | None, ...]]:
+        images = self.found.images
         by_id = {image.id: image for image in images}
-        return Resampler(self.vault.mirror, self.reader, by_id)
+        resampler = Resampler(self.vault.mirror, self.reader, by_id)
+        return images, self._fetch(images, resampler)
+
+    def _gather(self) -> tuple[tuple[Image, ...], tuple[Path | None, ...]]:
+        """Search, and fetch what is found meanwhile."""
+        with self._keeping_account():
+            found, fetched = self.vault.gather(self.query, self._predicate)
+        with self._lock.get():
+            self._found = self._found or found
+        self._tell_of_cap(found)
+        self._later.note("files", found.images, fetched.failures)
+        return found.images, fetched.paths
 
     def _fetch(
         self, images: Sequence[Image], supplier: Supplier | None = None

@@ -17,7 +17,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -31,7 +31,7 @@ from requests.utils import get_netrc_auth
 from intake_neurovault.crew import MAX_WORKERS
 from intake_neurovault.resource import without_token
 
-__all__ = ["OversizeError", "expecting", "session"]
+__all__ = ["OversizeError", "Session", "expecting", "session"]
 
 _SLOWEST = 1000.0  # bytes per second, below which a body counts as stalled
 _GRACE = 4.0  # timeouts that may be spent with waiting, whatever comes in
@@ -39,7 +39,7 @@ _MOST_BETWEEN = 2**20  # bytes of headers, or of lines between the pieces of a b
 _MOST_PER_BYTE = 8  # bytes received for one of the body; a chunk of one takes six
 
 _EXPECTED: ContextVar[float] = ContextVar("expected", default=math.inf)
-_SESSIONS: dict[object, requests.Session] = {}
+_SESSIONS: dict[object, Session] = {}
 _VARIABLES = (
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
@@ -180,7 +180,82 @@ def expecting(limit: float) -> Iterator[None]:
         _EXPECTED.reset(token)
 
 
-def session(url: str) -> requests.Session:
+class Session(requests.Session):
+    """A session with one server, which need not think anew about each request.
+
+    Parameters
+    ----------
+    server : str
+        Scheme and host of the server.
+    """
+
+    def __init__(self, server: str) -> None:
+        super().__init__()
+        self.headers.update(
+            {
+                "User-Agent": f"intake-neurovault/{_version()}",
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip, deflate",
+                "Accept-Language": "en",
+            }
+        )
+        none = http.cookiejar.DefaultCookiePolicy(allowed_domains=())
+        self.cookies.set_policy(none)
+        adapter = _Adapter(pool_maxsize=MAX_WORKERS, max_retries=0)
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+        # NOTE: requests would look through all of the environment at each request,
+        # and for passwords in a file.
+        around = self.merge_environment_settings(server, {}, None, None, None)
+        self.proxies, self.verify = around["proxies"], around["verify"]
+        self.auth = get_netrc_auth(server)
+        self.trust_env = False
+        logging.getLogger("urllib3.connectionpool").addFilter(_FILTER)
+        self._like = self.prepare_request(requests.Request("GET", server))
+
+    def ask(
+        self, method: str, url: str, headers: Mapping[str, str], timeout: float
+    ) -> requests.Response:
+        """Make one request, and follow no redirection.
+
+        Parameters
+        ----------
+        method : str
+            ``"GET"`` or ``"HEAD"``.
+        url : str
+            An address on the server.
+        headers : mapping of str to str
+            Headers besides those of all requests, or in place of them.
+        timeout : float
+            Seconds to wait for a connection, and for each piece of the answer.
+
+        Returns
+        -------
+        requests.Response
+            The answer, whose body is still to come.
+
+        Raises
+        ------
+        requests.RequestException, ValueError
+            If there is none.
+        """
+        # NOTE: but for address and headers, each request is prepared as the first
+        # was; requests would merge five settings of the session into it again.
+        request = self._like.copy()
+        request.method = method
+        request.prepare_url(url, None)
+        request.headers.update(headers)
+        return self.send(
+            request,
+            stream=True,
+            timeout=timeout,
+            allow_redirects=False,
+            verify=self.verify,
+            proxies=self.proxies,
+        )
+
+
+def session(url: str) -> Session:
     """Give the session that this process uses for the server of an address.
 
     Connections are kept open in it and shared by all threads. It remembers no
@@ -194,7 +269,7 @@ def session(url: str) -> requests.Session:
 
     Returns
     -------
-    requests.Session
+    Session
         The same one for each address on one server.
 
     Examples
@@ -207,32 +282,11 @@ def session(url: str) -> requests.Session:
     key = (os.getpid(), server, *map(os.environ.get, _VARIABLES))
     # NOTE: no lock, since one held by another thread during a fork would never be
     # released in the child; `setdefault` is atomic, and a session too many unused.
-    return _SESSIONS.get(key) or _SESSIONS.setdefault(key, _new_session(server))
+    return _SESSIONS.get(key) or _SESSIONS.setdefault(key, Session(server))
 
 
-def _new_session(server: str) -> requests.Session:
+def _version() -> str:
     try:
-        version = importlib.metadata.version("intake-neurovault")
+        return importlib.metadata.version("intake-neurovault")
     except importlib.metadata.PackageNotFoundError:
-        version = "unknown"
-    fresh = requests.Session()
-    fresh.headers.update(
-        {
-            "User-Agent": f"intake-neurovault/{version}",
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip, deflate",
-            "Accept-Language": "en",
-        }
-    )
-    fresh.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=()))
-    adapter = _Adapter(pool_maxsize=MAX_WORKERS, max_retries=0)
-    fresh.mount("https://", adapter)
-    fresh.mount("http://", adapter)
-    # NOTE: requests would look through all of the environment at each request, and
-    # for passwords in a file.
-    around = fresh.merge_environment_settings(server, {}, None, None, None)
-    fresh.proxies, fresh.verify = around["proxies"], around["verify"]
-    fresh.auth = get_netrc_auth(server)
-    fresh.trust_env = False
-    logging.getLogger("urllib3.connectionpool").addFilter(_FILTER)
-    return fresh
+        return "unknown"

@@ -13,7 +13,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -329,11 +329,11 @@ class Store(Shelf):
     def _describe_collection(self, collection_id: int, record: bytes) -> None:
         """Write the record of a collection, unless it is there."""
         path = self.root / layout.collection_metadata_path(collection_id)
-        try:
-            if path.read_bytes() == record:
-                return
-        except FileNotFoundError:
+        found = look(path)
+        if found is None:
             logger.info("%s was missing and is made anew.", path)
+        elif _holds(path, (found.st_ino, found.st_size, found.st_mtime_ns), record):
+            return
         read = partial(sidecars.read_collection, self.root, collection_id)
         self._spare_damaged(path, read)
         atomic.write_bytes(path, record)
@@ -353,6 +353,15 @@ class Store(Shelf):
                 return
             if aside := self._quarantine(path):
                 logger.warning("Made anew: %s What it held is in %s.", error, aside)
+
+
+# NOTE: asked before each image of a collection, of which there may be thousands.
+@lru_cache(maxsize=256)
+def _holds(path: Path, _stamp: tuple[int, int, int], record: bytes) -> bool:
+    try:
+        return path.read_bytes() == record
+    except FileNotFoundError:
+        return False
 
 
 def _or_none(read: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:

@@ -7,9 +7,11 @@ import hashlib
 import re
 import zlib
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import IO, Self
 from urllib.parse import unquote, urlsplit
 
 from intake_neurovault import halt
@@ -26,7 +28,12 @@ from intake_neurovault.records import ImageFile
 from intake_neurovault.resource import Resource, host_of
 from intake_neurovault.retry import Policy, Trouble, persist
 from intake_neurovault.transport import Body, receive
-from intake_neurovault.wholeness import check_file, compress_file
+from intake_neurovault.wholeness import (
+    SMALL,
+    check_bytes,
+    check_file,
+    compress_file,
+)
 
 Progress = Callable[[int], None]
 """Called with the bytes of every piece; negative when an attempt was in vain."""
@@ -59,27 +66,6 @@ class Receipt:
     """How many requests it took."""
     last_modified: str | None = None
     """When the server says that the file last changed, as its header says it."""
-
-
-def label_of(file: ImageFile) -> str:
-    """Name a file for a message.
-
-    Parameters
-    ----------
-    file : ImageFile
-        The file.
-
-    Returns
-    -------
-    str
-        Its image and collection.
-
-    Examples
-    --------
-    >>> label_of(ImageFile(3, 1, "/media/images/1/t.nii.gz", None, None))
-    'Image 3 (collection 1)'
-    """
-    return f"Image {file.image_id} (collection {file.collection_id})"
 
 
 def address_of(server: str, file: ImageFile, *, shown: bool) -> str:
@@ -145,11 +131,12 @@ def resource_of(
     >>> resource_of("https://neurovault.org", file, ("other.org",)).shown
     'https://other.org/t.nii.gz'
     """
+    what = file.label.capitalize()
     trusted = {host_of(host) for host in trusted_hosts}
     if file.host is not None and host_of(file.host) not in trusted:
         host = urlsplit(file.host).netloc
         msg = (
-            f"{label_of(file)}: its file is on another host, {host}; if you trust "
+            f"{what}: its file is on another host, {host}; if you trust "
             f"that, pass trusted_hosts=({host!r},)."
         )
         raise AnswerError(msg)
@@ -157,7 +144,10 @@ def resource_of(
     # NOTE: no variable of a function that raises holds a token, since notebooks and
     # reporters of errors show variables.
     return Resource(
-        address_of(server, file, shown=False), shown, label_of(file), trusted_hosts
+        address_of(server, file, shown=False),
+        shown,
+        file.label.capitalize(),
+        trusted_hosts,
     )
 
 
@@ -209,13 +199,51 @@ def fetch_file(
         raise
     except OSError as error:
         msg = (
-            f"{label_of(file)} cannot be written to {target.parent} "
+            f"{file.label.capitalize()} cannot be written to {target.parent} "
             f"({error.strerror}); choose another data_dir=, or make room."
         )
         raise StoreError(msg) from error
     if isinstance(outcome, Trouble):
         return _explained(outcome, resource, file)
     return outcome
+
+
+class _Arrival:
+    """What has arrived of a body: in memory while it is little, then in a file.
+
+    A small file is checked before it is written, so it need not be read again.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.size = 0
+        self.data: bytearray | None = bytearray()
+        self._target = target
+        self._files = ExitStack()
+        self._sink: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._files.close()
+
+    def add(self, chunk: bytes) -> None:
+        self.size += len(chunk)
+        if self.data is not None and self.size <= SMALL:
+            self.data += chunk
+            return
+        if self._sink is None:
+            opened = self._target.open("wb", buffering=_BUFFER)
+            self._sink = self._files.enter_context(opened)
+            self._sink.write(self.data or b"")
+            self.data = None
+        self._sink.write(chunk)
+
+    def write(self) -> None:
+        """Have all of it in the file, when no more is to come."""
+        self._files.close()
+        if self.data is not None:
+            self._target.write_bytes(self.data)
 
 
 @dataclass
@@ -227,47 +255,47 @@ class _Transfer:
     file: ImageFile
     target: Path
     progress: Progress
-    received: int = 0
     seen: tuple[bytes, ...] = ()
 
     def attempt(self, number: int) -> Receipt | Trouble:
-        self.received = 0
-        outcome = self._receive(number)
-        if isinstance(outcome, Trouble) and self.received:
-            self.progress(-self.received)
+        with _Arrival(self.target) as arrival:
+            outcome = self._receive(arrival, number)
+        if isinstance(outcome, Trouble) and arrival.size:
+            self.progress(-arrival.size)
         return outcome
 
-    def _receive(self, number: int) -> Receipt | Trouble:
-        body = receive(
-            self.resource, self.policy, self._write, limit=MAX_BYTES, raw=True
-        )
+    def _receive(self, arrival: _Arrival, number: int) -> Receipt | Trouble:
+        gather = partial(self._gather, arrival)
+        body = receive(self.resource, self.policy, gather, limit=MAX_BYTES, raw=True)
         if isinstance(body, Trouble):
             return body
+        arrival.write()
         try:
-            return self._settle(body, number)
+            return self._settle(body, arrival, number)
         except CorruptFileError as error:
             # NOTE: the same bytes twice, as many as the record says, are what the
             # server has; fewer may still be an accident on the way.
-            whole = self.received == self.file.file_size
+            whole = arrival.size == self.file.file_size
             return Trouble(error, "final" if self._seen() and whole else "passing")
 
-    def _write(self, body: Body) -> Body | Trouble:
+    def _gather(self, arrival: _Arrival, body: Body) -> Body | Trouble:
         size = self.file.file_size
         most = size + size // 10 + _SLACK if size else MAX_BYTES
-        with self.target.open("wb", buffering=_BUFFER) as sink:
-            for chunk in body.chunks:
-                sink.write(chunk)
-                self.received += len(chunk)
-                self.progress(len(chunk))
-                if self.received > most:
-                    return Trouble(self._contradiction(f"more than {most:,}"))
+        for chunk in body.chunks:
+            arrival.add(chunk)
+            self.progress(len(chunk))
+            if arrival.size > most:
+                return Trouble(self._contradiction(f"more than {most:,}"))
         return body
 
-    def _settle(self, body: Body, number: int) -> Receipt | Trouble:
-        label = label_of(self.file)
-        if body.encoding in ("gzip", "x-gzip") and self._wrapped():
+    def _settle(self, body: Body, arrival: _Arrival, number: int) -> Receipt | Trouble:
+        label = self.file.label.capitalize()
+        facts = None
+        if body.encoding in ("gzip", "x-gzip") and self._wrapped(arrival.size):
             _replace(self.target, lambda new: _unwrap(self.target, new, label))
-        facts = check_file(self.target, label=label)
+        elif arrival.data is not None:
+            facts = check_bytes(arrival.data)
+        facts = facts or check_file(self.target, label=label)
         served = facts.size
         if self.file.file_size and served != self.file.file_size:
             error = self._contradiction(f"{served:,}")
@@ -284,10 +312,10 @@ class _Transfer:
         before, self.seen = self.seen, (*self.seen, digest)
         return digest in before
 
-    def _wrapped(self) -> bool:
+    def _wrapped(self, received: int) -> bool:
         """Whether a proxy compressed what was to be sent as it is."""
         if self.file.file_size:
-            return self.received != self.file.file_size
+            return received != self.file.file_size
         try:
             with gzip.open(self.target) as inner:
                 return inner.read(len(_GZIP)) == _GZIP
@@ -296,8 +324,8 @@ class _Transfer:
 
     def _contradiction(self, sent: str) -> CorruptFileError:
         return CorruptFileError(
-            f"{label_of(self.file)}: the server sent {sent} bytes where the record "
-            f"says {self.file.file_size:,}; {_REPLACED}"
+            f"{self.file.label.capitalize()}: the server sent {sent} bytes where the "
+            f"record says {self.file.file_size:,}; {_REPLACED}"
         )
 
 
@@ -328,7 +356,7 @@ def _unwrap(source: Path, target: Path, label: str) -> None:
 
 
 def _explained(trouble: Trouble, resource: Resource, file: ImageFile) -> Trouble:
-    label = label_of(file)
+    label = file.label.capitalize()
     error: NeuroVaultError
     if isinstance(trouble.error, PrivateError):
         error = PrivateError(

@@ -221,14 +221,7 @@ def _open(
     url = resource.url
     for _ in range(_HOPS + 1):
         try:
-            response = session(url).request(
-                method,
-                url,
-                headers=headers,
-                timeout=policy.timeout,
-                stream=True,
-                allow_redirects=False,
-            )
+            response = session(url).ask(method, url, headers, policy.timeout)
             following = response.next
             if following is None:
                 return response

@@ -267,8 +267,8 @@ class Cache:
             What was not downloaded here counts from its last change. Without chosen
             kinds, listings stay.
         derived : bool
-            Choose what can be made again without the network: nilearn's resampled
-            copies, and what this package computed from images.
+            Choose what can be made again without the network: resampled copies of
+            images that are there, and what this package computed from images.
         listings : bool
             Choose the lists of the server; they are asked for again when needed.
         quarantine : bool

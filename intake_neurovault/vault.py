@@ -5,23 +5,31 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from threading import Lock
-from typing import Any, Protocol
+from typing import Any
 
 from intake_neurovault.client import Client
+from intake_neurovault.crew import sharing
 from intake_neurovault.decoder import Decoder, Words
-from intake_neurovault.errors import Failure, MissingError, NeuroVaultError, ServerError
+from intake_neurovault.downloads import Downloads, Item, Supplier
+from intake_neurovault.errors import Failure, MissingError, NeuroVaultError
 from intake_neurovault.finder import Finder
-from intake_neurovault.found import Found
+from intake_neurovault.found import Found, outcome
 from intake_neurovault.listings import Listings
 from intake_neurovault.mirror import Mirror
 from intake_neurovault.nifti import Geometry, read_geometry
 from intake_neurovault.pool import (
-    MAX_FAILURES_IN_A_ROW,
     Pool,
     Report,
     parse_errors,
@@ -32,20 +40,6 @@ from intake_neurovault.records import Collection, Image, ImageFile
 from intake_neurovault.store import Store
 
 logger = logging.getLogger(__name__)
-
-Progress = Callable[[int], None]
-
-_CHECKING = 4  # threads that check what arrived while others ask for more
-
-
-class Supplier(Protocol):
-    """Gives local files: the originals, or something made of them."""
-
-    def kept(self, file: ImageFile) -> Path | None:
-        """Tell where it is, if no request is needed."""
-
-    def local(self, file: ImageFile, progress: Progress | None = None) -> Path:
-        """Give it, asking the server if need be."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +178,47 @@ class Vault:
         NeuroVaultError
             Under the policy ``raise``, the first thing that cannot be had.
         """
-        return Finder(self.mirror.listings, self.pool).find(query, predicate)
+        return outcome(Finder(self.mirror.listings, self.pool).find(query, predicate))
+
+    def gather(
+        self, query: Query, predicate: Callable[[Mapping[str, Any]], bool] | None = None
+    ) -> tuple[Found, Fetched]:
+        """Find the images that match, and fetch their files meanwhile.
+
+        Parameters
+        ----------
+        query : Query
+            What to look for.
+        predicate : callable, optional
+            One more condition, on the cleaned metadata of an image.
+
+        Returns
+        -------
+        found : Found
+            As `search` gives it.
+        fetched : Fetched
+            As `fetch` gives it for the images found.
+
+        Raises
+        ------
+        NeuroVaultError
+            Under the policy ``raise``, the first failure; what was fetched
+            before it is kept.
+        """
+        report = self.pool.report()
+        ends: list[Found] = []
+
+        def items() -> Generator[Item]:
+            finder = Finder(self.mirror.listings, self.pool)
+            with closing(finder.find(query, predicate)) as images:
+                ends.append((yield from _items(images, report)))
+
+        with sharing(self.pool.workers), closing(items()) as wanted:
+            paths = Downloads(self.mirror, self.pool).run(wanted, report)
+        report.warn("fetched")
+        (found,) = ends
+        ids = (image.id for image in found.images)
+        return found, Fetched(tuple(map(paths.get, ids)), tuple(report.failures))
 
     def fetch(
         self, images: Sequence[Image], supplier: Supplier | None = None
@@ -210,8 +244,9 @@ class Vault:
             before it is kept.
         """
         report = self.pool.report()
-        files = [file for image in images if (file := _file(image, report))]
-        paths = self._local(files, report, self.pool, supplier or self.mirror)
+        items = list(_items(iter(images), report))
+        size = sum(file.file_size or 0 for file, _ in items)
+        paths = Downloads(self.mirror, self.pool, supplier).run(items, report, size)
         report.warn("fetched")
         found = tuple(paths.get(image.id) for image in images)
         return Fetched(found, tuple(report.failures))
@@ -251,7 +286,8 @@ class Vault:
         pool = replace(self.pool, progress=False, workers=workers)
         for file in files if doubted else ():
             self.mirror.store.doubt(file)
-        paths = self._local(files, report, pool, self.mirror)
+        items = ((file, None) for file in files)
+        paths = Downloads(self.mirror, pool).run(items, report)
         for failure in report.failures:
             logger.warning("Left empty: %s", failure.reason)
         report.warn("fetched, and left empty")
@@ -317,70 +353,20 @@ class Vault:
         """
         return Decoder.parse(self.mirror.listings, self.pool, url).words(images)
 
-    def _local(
-        self,
-        files: Sequence[ImageFile],
-        report: Report,
-        pool: Pool,
-        supplier: Supplier,
-    ) -> dict[int, Path]:
-        paths: dict[int, Path] = {}
-        advance = Lock()
 
-        def local(file: ImageFile) -> Path:
-            arrived = 0
-
-            def show(size: int) -> None:
-                nonlocal arrived
-                arrived += size
-                with advance:
-                    bar.update(size)
-
-            _check_hope(file, report, supplier)
-            try:
-                return supplier.local(file, show)
-            finally:
-                show((file.file_size or 0) - arrived)
-
-        size = sum(file.file_size or 0 for file in files)
-        fetching = pool.map(local, files, spare=_CHECKING)
-        with pool.bar(size, "B") as bar, fetching as outcomes:
-            for file, outcome in outcomes:
-                if isinstance(outcome, NeuroVaultError):
-                    report.failed(self._failure(file, outcome), outcome)
-                else:
-                    report.succeeded()
-                    paths[file.image_id] = outcome
-        return paths
-
-    def _failure(self, file: ImageFile, error: NeuroVaultError) -> Failure:
-        url = self.mirror.client.file_url(file, shown=True)
-        ids = file.image_id, file.collection_id
-        return Failure(*ids, url, str(error), error.attempts)
-
-
-def _file(image: Image, report: Report) -> ImageFile | None:
-    if image.file is None:
+def _items(images: Iterator[Image], report: Report) -> Generator[Item, None, Any]:
+    """Give the files of images, and in the end what their iterator returns."""
+    while True:
+        try:
+            image = next(images)
+        except StopIteration as end:
+            return end.value
+        if image.file is not None:
+            yield image.file, image
+            continue
         msg = (
             f"{image.label} has no file on NeuroVault; leave it out of the query, or "
             "pass errors='warn' to go on without it."
         )
         failure = Failure(image.id, image.collection_id, "", msg, 0)
         report.failed(failure, MissingError(msg))
-    return image.file
-
-
-def _check_hope(file: ImageFile, report: Report, supplier: Supplier) -> None:
-    """Refuse to ask for a file where too much has failed."""
-    if report.exhausted:
-        what = f"{MAX_FAILURES_IN_A_ROW} things in a row"
-    elif report.given_up(file.collection_id):
-        what = f"too many of collection {file.collection_id}"
-    else:
-        return
-    if not supplier.kept(file):
-        msg = (
-            f"The file of image {file.image_id} was not asked for, since {what} had "
-            "failed; try again later."
-        )
-        raise ServerError(msg)

@@ -13,21 +13,16 @@ from pathlib import Path
 
 from intake_neurovault import halt
 from intake_neurovault.forks import PerProcess
-from intake_neurovault.integrity import (
-    MAX_BYTES,
-    SLACK,
-    ZLIB,
-    NiftiStream,
-    RawHeader,
-)
+from intake_neurovault.inflation import GZIP_MAGIC, Bytes, inflate
+from intake_neurovault.integrity import MAX_BYTES, SLACK, NiftiStream, RawHeader
+
+SMALL = 1 << 23
+"""The most bytes of a file that is checked in one piece: 8 MiB."""
 
 _COPIED = 1 << 20
 _BLOCK = 1 << 17  # larger ones only take memory
-_SMALL = 1 << 23  # bytes of a file that is checked in one piece
 _SMALL_INFLATED = 1 << 25
 _GZIP_LEVEL = 6
-_GZIP_MAGIC = b"\x1f\x8b"
-_GZIP_WINDOW = 31
 # NOTE: more checks at a time than can really run would only take memory.
 _CHECKS = PerProcess(partial(threading.Semaphore, min(4, os.cpu_count() or 1)))
 
@@ -77,38 +72,50 @@ def check_file(path: Path, *, label: str, limit: int = MAX_BYTES) -> FileFacts:
     ----------
     .. [1] RFC 1952, GZIP file format specification version 4.3, section 2.3.1.
     """
+    data = path.read_bytes() if path.stat().st_size <= SMALL else b""
     with halt.holding(_CHECKS.get()):
-        return _in_one_piece(path, limit) or _piece_by_piece(path, label, limit)
+        return _in_one_piece(data, limit) or _piece_by_piece(path, label, limit)
 
 
-def _in_one_piece(path: Path, limit: int) -> FileFacts | None:
+def check_bytes(data: Bytes, *, limit: int = MAX_BYTES) -> FileFacts | None:
+    """Look whether bytes in memory are one whole gzipped NIfTI file.
+
+    Parameters
+    ----------
+    data : bytes or bytearray
+        The bytes of a file.
+    limit : int, optional
+        The most bytes that the header may declare; 4 GiB unless given.
+
+    Returns
+    -------
+    FileFacts or None
+        What `check_file` would say; None if only that can tell: if there are more
+        than `SMALL` of them, or if they are not surely whole.
+
+    Examples
+    --------
+    >>> check_bytes(b"<html>") is None
+    True
+    """
+    with halt.holding(_CHECKS.get()):
+        return _in_one_piece(data, limit)
+
+
+def _in_one_piece(data: Bytes, limit: int) -> FileFacts | None:
     """Check a small file quickly; None if it is not small, or not surely whole."""
     # NOTE: each call of a library lets another thread of Python go on for a while,
     # and of a small file's time these changes would be the larger part.
-    if path.stat().st_size > _SMALL:
+    if len(data) > SMALL:
         return None
-    data = path.read_bytes()
-    plain = _inflated(data, min(limit, _SMALL_INFLATED))
-    header = None if plain is None else RawHeader.of(plain[:540])
+    gzipped = data.startswith(GZIP_MAGIC)
+    plain = inflate(data, min(limit, _SMALL_INFLATED)) if gzipped else data
+    header = None if plain is None else RawHeader.of(bytes(plain[:540]))
     if header is None or plain is None:
         return None
-    if not header.end <= len(plain) <= header.end + SLACK:
+    if not header.end <= len(plain) <= min(limit, header.end + SLACK):
         return None
-    return FileFacts(len(data), hashlib.sha256(data).hexdigest(), gzipped=True)
-
-
-def _inflated(data: bytes, limit: int) -> bytes | None:
-    """Inflate exactly one gzip member that agrees with its own CRC-32 and length."""
-    length = int.from_bytes(data[-4:], "little")
-    if not data.startswith(_GZIP_MAGIC) or length > limit:
-        return None
-    inflater = ZLIB.decompressobj(_GZIP_WINDOW)
-    try:
-        plain: bytes = inflater.decompress(data, length + 1)
-    except ZLIB.error:
-        return None
-    whole = inflater.eof and not inflater.unused_data and len(plain) == length
-    return plain if whole else None
+    return FileFacts(len(data), hashlib.sha256(data).hexdigest(), gzipped)
 
 
 def _piece_by_piece(path: Path, label: str, limit: int) -> FileFacts:

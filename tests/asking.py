@@ -10,7 +10,7 @@ from typing import Any
 
 from intake_neurovault.client import Client
 from intake_neurovault.finder import Finder
-from intake_neurovault.found import Found
+from intake_neurovault.found import Found, outcome
 from intake_neurovault.listings import Listings
 from intake_neurovault.mirror import Mirror
 from intake_neurovault.pool import Pool
@@ -67,7 +67,8 @@ def find(
 ) -> Found:
     """Search once."""
     pool = Pool(workers, errors, progress=False)  # type: ignore[arg-type]
-    return Finder(listings_of(server, data_dir, mode), pool).find(Query.parse(**query))
+    finder = Finder(listings_of(server, data_dir, mode), pool)
+    return outcome(finder.find(Query.parse(**query)))
 
 
 def ids(items: Any) -> list[int]:

@@ -33,6 +33,7 @@ from intake_neurovault.errors import (
     UnreachableError,
 )
 from intake_neurovault.finder import Finder
+from intake_neurovault.found import outcome
 from intake_neurovault.pool import MAX_FAILURES_IN_A_ROW, Pool
 from intake_neurovault.query import Query
 from intake_neurovault.tables import image_table
@@ -314,7 +315,7 @@ def test_a_server_that_lists_no_image_is_given_up(data_dir: Path, errors: Any) -
         server.faults.append(Fault(match="/images/", kind="html"))
         client = replace(listings.client, retries=0)
         finder = Finder(replace(listings, client=client), Pool(4, errors))
-        found = finder.find(Query.parse(**ANY))
+        found = outcome(finder.find(Query.parse(**ANY)))
         assert len(set(asked(server, "/images/$"))) <= MAX_FAILURES_IN_A_ROW + 2 + 5
     assert ids(found.images) == [1000, 1001, 2000, 2001]
     assert len(found.failures) == MAX_FAILURES_IN_A_ROW + 1
@@ -328,7 +329,7 @@ def test_a_server_that_breaks_on_every_list_costs_little(data_dir: Path) -> None
         server.clear_requests()
         server.faults.append(Fault(match="/images/", kind="500"))
         finder = Finder(listings, Pool(4, "skip"))
-        found = finder.find(Query.parse(**ANY))
+        found = outcome(finder.find(Query.parse(**ANY)))
         assert len(server.requests) <= 3 * 21
     assert failed(found) == [(None, 1), (None, 2), (None, 3)]
 
@@ -430,7 +431,9 @@ def test_a_bar_is_shown_while_many_lists_are_asked_for(
     with NeuroVaultServer(many_collections(collections)) as server:
         for _ in range(2):
             finder = Finder(listings_of(server, data_dir), Pool(2, progress=progress))
-            assert len(finder.find(Query.parse(**ANY)).images) == 2 * collections
+            assert (
+                len(outcome(finder.find(Query.parse(**ANY))).images) == 2 * collections
+            )
             text = capsys.readouterr().err
             assert ("9/9" in text) is shown
             assert ("collection" in text) is shown

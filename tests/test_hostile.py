@@ -246,8 +246,9 @@ def test_a_web_page_in_place_of_anything_is_named(data_dir: Path, match: str) ->
             result.to_dask()
         (_, *_), (reason, *_) = result.failures.id, result.failures.reason
     assert re.search(
-        "a web page where JSON was expected; it may be under maintenance, or url= is "
-        "not a NeuroVault server|looks like an HTML",
+        "a web page where JSON was expected; it may be under maintenance, "
+        "(or url= is not a NeuroVault server|name another address with words_url=)"
+        "|looks like an HTML",
         reason,
     )
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import nibabel
 import numpy as np
 import pytest
-from asking import SECRET, asked
+from asking import SECRET, BusyServer, asked
 from nilearn.image import concat_imgs
 from peer import point_nilearn
 from trees import gzipped, nifti
@@ -146,6 +146,17 @@ def test_one_bad_page_costs_its_own_collection_at_most(
     server.faults.clear()
     server.faults.append(Fault(match="/collections/1/images", kind="503", times=1))
     assert ids(filtered(**EVERYTHING, retries=1)) == [*FACES, *PAIN, LABELS]
+
+
+@row("images come one after the other")
+def test_images_come_several_at_a_time(data_dir: Path) -> None:
+    archive = Archive()
+    archive.add_collection("Many", id=1)
+    for number in range(1, 13):
+        archive.add_image(1, gzipped(number), id=number)
+    with BusyServer(archive, MEDIA, 0.1) as busy:
+        nv.fetch_neurovault_ids(collection_ids=1, url=busy.url, data_dir=data_dir)
+        assert 4 < busy.most <= 8
 
 
 @row("ids that do not exist vanish")

@@ -12,11 +12,12 @@ import nibabel
 import numpy as np
 import pytest
 from asking import asked
+from folders import files_in
 from nilearn.image import load_img, resample_img
 from peer import point_nilearn
 from trees import gzipped
 
-from intake_neurovault import STD_AFFINE, fetch_neurovault_ids
+from intake_neurovault import STD_AFFINE, Cache, fetch_neurovault_ids
 from intake_neurovault.errors import NeuroVaultWarning, StoreError
 from intake_neurovault.testing import Archive, Fault, NeuroVaultServer, Volume
 
@@ -177,6 +178,38 @@ def test_a_copy_of_the_store_is_as_good(
             assert Path(path).read_bytes() == Path(other).read_bytes()
 
 
+@pytest.mark.parametrize("method", ["continuous", "linear"])
+def test_without_its_note_a_file_says_itself_how_it_was_made(
+    fetch: Fetch, nv: NeuroVaultServer, data_dir: Path, method: str
+) -> None:
+    bunch = fetch(interpolation=method)
+    before = Path(bunch.images[0]).read_bytes()
+    shutil.rmtree(data_dir / "neurovault" / ".intake_neurovault")
+    nv.clear_requests()
+    again = fetch()
+    if method == "continuous":
+        assert media(nv) == []
+        assert Path(again.images[0]).read_bytes() == before
+    else:
+        assert len(media(nv)) == 2
+        assert Path(again.images[0]).read_bytes() != before
+
+
+def test_housekeeping_leaves_copies_without_an_original(
+    fetch: Fetch, nv: NeuroVaultServer, data_dir: Path
+) -> None:
+    bunch = fetch(interpolation="linear")
+    fetch(image_ids=MAPS[0], resample=False)
+    cache = Cache.parse(data_dir)
+    assert cache.clear(derived=True).removed == 2
+    assert [Path(path).exists() for path in bunch.images] == [False, True]
+    nv.clear_requests()
+    assert fetch(interpolation="linear").images == bunch.images
+    assert media(nv) == []
+    cache.clear(collection_ids=1)
+    assert files_in(data_dir) <= {"neurovault/.intake_neurovault/listings"}
+
+
 def test_what_nilearn_resampled_is_taken_over(
     fetch: Fetch, nv: NeuroVaultServer, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,6 +295,18 @@ def test_a_new_file_on_the_server_is_resampled_anew(
     nv.clear_requests()
     fetch(mode="update")
     assert media(nv) == []
+
+
+def test_overwriting_refreshes_the_record_too(
+    fetch: Fetch, nv: NeuroVaultServer, data_dir: Path
+) -> None:
+    fetch()
+    (record,) = data_dir.rglob("image_11_metadata.json")
+    nv.archive.edit_image(11, name="renamed")
+    fetch()
+    assert json.loads(record.read_bytes())["name"] != "renamed"
+    assert fetch(mode="overwrite").images_meta[0]["name"] == "renamed"
+    assert json.loads(record.read_bytes())["name"] == "renamed"
 
 
 def test_a_changed_original_is_resampled_anew(
