@@ -181,7 +181,7 @@ def test_not_equal() -> None:
 
 
 def test_order() -> None:
-    """Nilearn also lets None pass ("None" comes after "2016"), and cuts 5.9 to 5."""
+    """In nilearn None passes, too ("None" comes after "2016"), and 5.9 is cut to 5."""
     later = GreaterOrEqual("2016-07-12T11:29:12.263046Z")
     assert later == "2016-08-12T11:29:12.263046Z"
     assert later == "2016-07-12T11:29:12.263046Z"
@@ -237,7 +237,7 @@ def test_contains() -> None:
 
 
 def test_contains_something_else_than_text() -> None:
-    """Nilearn raises TypeError when text is asked whether it contains a number."""
+    """In nilearn it is a TypeError when text is asked whether it contains a number."""
     assert Contains("a", 0) != "a0"
 
 
@@ -266,7 +266,7 @@ def test_pattern() -> None:
     ids=repr,
 )
 def test_special_values_can_be_kept(value: Any) -> None:
-    """Nilearn's cannot be put into a set."""
+    """Those of nilearn cannot be put into a set."""
     assert repr(pickle.loads(pickle.dumps(value))) == repr(value)
     assert {value: 1}[value] == 1
 
@@ -326,14 +326,32 @@ def test_combinations_do_not_follow_later_changes() -> None:
 def test_null_spellings_are_none_and_nothing_else(
     nv: NeuroVaultServer, data_dir: Path
 ) -> None:
-    """Nilearn also takes "None of the above" and "NAcc" for nothing."""
+    """To nilearn "None of the above" and "Nullius" are nothing as well."""
     spellings = ("None / Other", "", "N/A", "None", "null", None)
-    kept = (0, "a", "Name", "None of the above", "NAcc", False)
+    kept = (0, "a", "Name", "None of the above", "Nullius", False)
     for number, text in enumerate((*spellings, *kept)):
         nv.archive.add_image(11, gzipped(number), id=5000 + number, custom=text)
     bunch = fetch_neurovault_ids(collection_ids=[11], data_dir=data_dir)
     found = [meta["custom"] for meta in bunch.images_meta]
     assert found == [*[None] * len(spellings), *kept]
+
+
+# ---- addresses ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("url", ["file:///etc/hosts", "neurovault.org", "http://"])
+def test_what_is_no_address_is_an_error(data_dir: Path, url: str) -> None:
+    with pytest.raises(ValueError, match="url="):
+        fetch_neurovault_ids(image_ids=[1], url=url, data_dir=data_dir)
+
+
+def test_where_nobody_answers_there_is_nothing(data_dir: Path) -> None:
+    """And the error, when asked for, is one that programs know."""
+    nobody = {"url": "http://127.0.0.1:9", "data_dir": data_dir, **LIMITS}
+    with pytest.warns(NeuroVaultWarning, match="cannot be reached"):
+        assert fetch_neurovault(**nobody).images == []
+    with pytest.raises(ConnectionError, match="cannot be reached"):
+        fetch_neurovault(**nobody, errors="raise")
 
 
 # ---- words ----------------------------------------------------------------------
@@ -397,7 +415,7 @@ def test_words_that_cannot_be_had_do_not_block_images(
 def test_words_that_cannot_be_had_are_an_error_when_asked_to(
     small: NeuroVaultServer, data_dir: Path
 ) -> None:
-    """Nilearn's own switch cannot be reached; here it is an argument."""
+    """The switch that nilearn has cannot be reached; here it is an argument."""
     strict = {
         "image_ids": [1000],
         "fetch_neurosynth_words": True,
@@ -406,7 +424,7 @@ def test_words_that_cannot_be_had_are_an_error_when_asked_to(
         **LIMITS,
     }
     small.faults.append(Fault(match="decode", kind="500", times=1))
-    with pytest.raises(intake_neurovault.WordsError, match="image 1000"):
+    with pytest.raises(intake_neurovault.WordsError, match=r"1000.*500"):
         fetch_neurovault_ids(**strict)
     assert issubclass(intake_neurovault.WordsError, RuntimeError)
     bunch = fetch_neurovault_ids(**strict)
@@ -456,7 +474,7 @@ def test_a_filter_may_leave_nothing(nv: NeuroVaultServer, data_dir: Path) -> Non
 def test_a_server_that_answers_nonsense_is_asked_a_few_times_only(
     nv: NeuroVaultServer, data_dir: Path
 ) -> None:
-    """Nilearn asks a hundred times for the same page."""
+    """A hundred times, in nilearn, for the same page."""
     nv.faults.append(Fault(match="/api/collections/", kind="wrong_types"))
     with pytest.warns(NeuroVaultWarning, match="could not be listed"):
         bunch = fetch_neurovault(data_dir=data_dir, **LIMITS)
@@ -473,7 +491,7 @@ def test_a_server_that_answers_nonsense_is_asked_a_few_times_only(
 def test_terms_hold_wherever_they_are_applied(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch, honoured: bool, terms: Any
 ) -> None:
-    """Nilearn believes the server, and then gives images of other collections."""
+    """Whereas nilearn believes the server, and gives images of other collections."""
     with NeuroVaultServer(varied_archive(), honour_filters=honoured) as server:
         point_us_at(server.url, monkeypatch)
         bunch = fetch_neurovault(
@@ -561,7 +579,7 @@ def test_nilearns_defaults(nv: NeuroVaultServer, data_dir: Path) -> None:
 def test_defaults_that_still_hold_are_told(
     nv: NeuroVaultServer, data_dir: Path, what: str
 ) -> None:
-    """Nilearn also says so of some terms that the caller gave."""
+    """But nilearn also says so of some terms that the caller gave."""
     condition = {f"{what}_filter": lambda record: record["id"] % 2 == 0}
     with pytest.warns(UserWarning, match=f"`{what}_terms` still apply"):
         fetch_neurovault(max_images=1, data_dir=data_dir, **condition)
@@ -694,7 +712,7 @@ def test_overwriting_brings_back_what_the_server_says(
 def test_records_hold_relative_paths_and_answers_absolute_ones(
     nv: NeuroVaultServer, data_dir: Path
 ) -> None:
-    """Nilearn then also drops fields of the user that are called "absolute"."""
+    """But nilearn then also drops fields of the user that are called "absolute"."""
     nv.archive.edit_image(100, absolute_pitch=1)
     (meta,) = fetch_neurovault_ids(image_ids=[100], data_dir=data_dir).images_meta
     path = Path(meta["absolute_path"])
@@ -764,7 +782,7 @@ def test_resampled_files_are_made_from_the_originals_on_disk(
 def test_the_interpolation_asked_for_is_the_one_given(
     small: NeuroVaultServer, data_dir: Path, original: bool
 ) -> None:
-    """Nilearn gives the file of the first interpolation for ever."""
+    """Whereas nilearn gives the file of the first interpolation for ever."""
     if original:
         fetch_neurovault(max_images=1, data_dir=data_dir)
     call = {"max_images": 1, "resample": True, "data_dir": data_dir}

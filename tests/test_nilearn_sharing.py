@@ -23,7 +23,7 @@ from studies import content, point_us_at, study_archive
 
 import intake_neurovault
 from intake_neurovault import NeuroVaultWarning
-from intake_neurovault.testing import NeuroVaultServer
+from intake_neurovault.testing import NeuroVaultServer, Volume
 
 TESTS = Path(__file__).parent
 IMAGES = [1000, 1001, 1002, 1003, 1004, 1005]
@@ -183,17 +183,31 @@ def test_we_read_what_nilearn_wrote(
 def test_we_read_what_nilearn_resampled(
     ours: Fetch, theirs: Fetch, nv: NeuroVaultServer
 ) -> None:
-    """nilearn's files do not say how they were made, so that we make our own.
-
-    The originals that nilearn threw away are asked for once more.
-    """
-    other = voxels(theirs(image_ids=[1000], resample=True).images[0])
+    """Where its shape is ours; the original that it threw away is not asked for."""
+    (path,) = theirs(image_ids=[1000], resample=True).images
+    before = Path(path).read_bytes()
     asked(nv)
     bunch = ours(image_ids=[1000], resample=True)
-    assert voxels(bunch.images[0]).shape == (61, 73, 61)
-    assert np.allclose(voxels(bunch.images[0]), other, atol=1e-4)
-    assert len(asked(nv, MEDIA)) <= 1
+    assert bunch.images == [path]
+    assert Path(path).read_bytes() == before
+    assert asked(nv, MEDIA) == []
     assert files_of(ours(image_ids=[1000])) == as_served([1000])
+    assert len(asked(nv, MEDIA)) == 1
+
+
+def test_what_nilearn_resampled_to_another_shape_is_made_anew(
+    ours: Fetch, theirs: Fetch, nv: NeuroVaultServer
+) -> None:
+    """Maps of nilearn's do not stack if they were not as large before (B18)."""
+    nv.archive.add_image(1, Volume("spm3", 3, "motor"), id=1006)
+    shapes = {
+        voxels(p).shape for p in theirs(image_ids=[1000, 1006], resample=True).images
+    }
+    assert len(shapes) == 2
+    bunch = ours(image_ids=[1000, 1006], resample=True)
+    assert {voxels(path).shape for path in bunch.images} == {(61, 73, 61)}
+    again = theirs(image_ids=[1000, 1006], resample=True)
+    assert files_of(again) == files_of(bunch)
 
 
 def test_words_are_shared(
@@ -241,54 +255,79 @@ import pytest
 from peer import point_nilearn
 import intake_neurovault
 who, url, data_dir = sys.argv[2:5]
-ids = json.loads(sys.argv[5])
+ids, options = map(json.loads, sys.argv[5:7])
 nilearn = point_nilearn(pytest.MonkeyPatch(), SimpleNamespace(url=url))
 module = nilearn if who == "nilearn" else intake_neurovault
 random.Random(who).shuffle(ids)
 print("ready", flush=True)
 sys.stdin.readline()
-bunch = module.fetch_neurovault_ids(image_ids=ids, data_dir=data_dir, verbose=0)
+settings = {"data_dir": data_dir, "verbose": 0, **options}
+bunch = module.fetch_neurovault_ids(image_ids=ids, **settings)
 print(json.dumps(sorted(meta["id"] for meta in bunch.images_meta)))
 """
 
 
-def test_at_the_same_time_everybody_gets_everything(
-    nv: NeuroVaultServer, data_dir: Path, child_environment: dict[str, str]
-) -> None:
-    """nilearn and three of us fetch the same images into one empty store."""
-    nv.latency = 0.01
-    environment = child_environment | {"INTAKE_NEUROVAULT_URL": nv.url}
-    interpreter = [sys.executable, "-c", TASK, str(TESTS)]
+def run_together(
+    environment: dict[str, str], arguments: list[list[str]]
+) -> list[list[int]]:
+    """Start interpreters, let them begin at one moment, and gather their answers."""
     workers = [
         subprocess.Popen(
-            [*interpreter, who, nv.url, str(data_dir), json.dumps(EVERYTHING)],
+            [sys.executable, "-c", TASK, str(TESTS), *each],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for who in ("nilearn", "first", "second", "third")
+        for each in arguments
     ]
     for worker in workers:
         assert worker.stdout is not None
         while worker.stdout.readline() != "ready\n":
             assert worker.poll() is None
-    answers = []
     for worker in workers:
         assert worker.stdin is not None
         worker.stdin.write("go\n")
         worker.stdin.flush()
+    answers = []
     for worker in workers:
         out, err = worker.communicate(timeout=120)
         assert worker.returncode == 0, err
         answers.append(json.loads(out.splitlines()[-1]))
-    assert answers == [EVERYTHING] * len(workers)
-    for number in EVERYTHING:
+    return answers
+
+
+@pytest.mark.parametrize("resample", [False, True])
+def test_at_the_same_time_everybody_gets_everything(
+    nv: NeuroVaultServer,
+    data_dir: Path,
+    child_environment: dict[str, str],
+    resample: bool,
+) -> None:
+    """nilearn and three of us fetch the same images into one empty store."""
+    nv.latency = 0.01
+    ids = IMAGES if resample else EVERYTHING
+    common = [
+        nv.url,
+        str(data_dir),
+        json.dumps(ids),
+        json.dumps({"resample": resample}),
+    ]
+    answers = run_together(
+        child_environment | {"INTAKE_NEUROVAULT_URL": nv.url},
+        [[who, *common] for who in ("nilearn", "first", "second", "third")],
+    )
+    assert answers == [ids] * 4
+    for number in ids:
         folder = store_of(data_dir) / f"collection_{number // 1000}"
-        assert (folder / f"image_{number}.nii.gz").read_bytes() == content(number)
         record = json.loads((folder / f"image_{number}_metadata.json").read_bytes())
         assert record["id"] == number
+        if resample:
+            made = folder / f"image_{number}_resampled.nii.gz"
+            assert voxels(str(made)).shape == (61, 73, 61)
+        else:
+            assert (folder / f"image_{number}.nii.gz").read_bytes() == content(number)
 
 
 # ---- a folder that was moved ----------------------------------------------------
