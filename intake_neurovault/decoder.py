@@ -180,10 +180,10 @@ class Decoder:
         try:
             answer = self._client.json(url)
         except ServerError as error:
-            what = str(error).partition(";")[0]
+            what = str(error).partition(";")[0].removeprefix("Request: ").rstrip(".")
             msg = (
-                f"{what}; it may be under maintenance, name another address with "
-                "words_url=, or pass fetch_neurosynth_words=False."
+                f"No words of {image.label}: {what}; it may be under maintenance, name "
+                "another address with words_url=, or pass fetch_neurosynth_words=False."
             )
             kept = ServerError(msg)
             kept.attempts = error.attempts

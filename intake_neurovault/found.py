@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -10,8 +9,9 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, Literal
 
-from intake_neurovault.errors import Failure, NeuroVaultWarning
+from intake_neurovault.errors import Failure
 from intake_neurovault.filters import Filter, Step, explain, unknown_fields
+from intake_neurovault.notices import warn
 from intake_neurovault.pool import Pool
 from intake_neurovault.records import Collection, Image
 from intake_neurovault.schema import COLLECTION_KINDS, IMAGE_KINDS
@@ -207,7 +207,7 @@ class Tally:
             if name in _KINDS[place]:
                 hint = f"; it is a field of {kind}: use {place}."
             msg = f"{where}: no record has a field {name!r}{hint}"
-            warnings.warn(msg, NeuroVaultWarning, stacklevel=2)
+            warn(msg)
 
 
 @dataclass

@@ -107,7 +107,7 @@ class Mirror:
         """
         path = self.kept(file)
         if path is not None:
-            self._complete(file)
+            self.complete(file)
             return path
         if self.offline:
             raise OfflineError(self._lacking(file))
@@ -166,8 +166,14 @@ class Mirror:
             "mode='offline' to fetch it."
         )
 
-    def _complete(self, file: ImageFile) -> None:
-        """Write the records of a kept file anew, where a crash left none or half."""
+    def complete(self, file: ImageFile) -> None:
+        """Write the records of a kept file anew, where a crash left none or half.
+
+        Parameters
+        ----------
+        file : ImageFile
+            The file.
+        """
         if self.offline or self.store.is_described(file):
             return
         try:

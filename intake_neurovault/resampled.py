@@ -183,6 +183,7 @@ class Resampler:
         """
         kept = self.kept(file)
         if kept is not None:
+            self.mirror.complete(file)
             return kept
         store = self.mirror.store
         if store.local_path(file) is not None:
@@ -249,8 +250,8 @@ class Resampler:
         if self.mirror.store.local_path(file) is not None:
             fresh = self.mirror.kept(file) is not None
             return fresh and note.sha256 == self.mirror.store.digest(file)
-        if note.source is None or listings.mode in KEEPING:
-            return listings.mode in KEEPING
+        if listings.mode in KEEPING:
+            return not _is_elsewhere(note.source, file)
         if listings.mode == "update":
             return note.source == _source(file)
         return listings.is_young(note.made)
@@ -363,6 +364,15 @@ def _rules_of(reader: Reader) -> str:
         "fill_value": str(reader.fill_value),
     }
     return json.dumps(rules)
+
+
+def _is_elsewhere(source: str | None, file: ImageFile) -> bool:
+    """Tell whether an original was another server's file of the same number."""
+    if source is None:
+        return False
+    origin, *identity = json.loads(source)
+    ours, *wanted = json.loads(_source(file))
+    return bool(origin and ours and origin != ours and identity != wanted)
 
 
 def _source(file: ImageFile) -> str:

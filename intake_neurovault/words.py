@@ -27,7 +27,7 @@ def vectorise(
 
     Returns
     -------
-    matrix : ndarray of shape (n_images, n_words), float64
+    matrix : ndarray of shape (n_images, n_words), float64 unless a dtype is given
         A word that an image does not have weighs 0; the row of an image without
         words is NaN, so that it cannot be taken for one that matches nothing.
     vocabulary : list of str
@@ -44,7 +44,9 @@ def vectorise(
     # NOTE: a sparse matrix cannot say that a row is missing.
     vectorizer = DictVectorizer(**{**options, "sparse": False})
     matrix = vectorizer.fit_transform([dict(each or {}) for each in weights])
-    matrix = np.asarray(matrix, dtype=np.float64)
+    # NOTE: whole numbers have no NaN.
+    if not np.issubdtype(matrix.dtype, np.floating):
+        matrix = matrix.astype(np.float64)
     matrix[[each is None for each in weights]] = np.nan
     return matrix, [str(word) for word in vectorizer.get_feature_names_out()]
 

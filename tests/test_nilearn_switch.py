@@ -218,7 +218,7 @@ def test_a_limit_chooses_the_same_images_whatever_is_on_disk(
 # ---- conditions -----------------------------------------------------------------
 
 
-@row("`owner=` or `DOI=` is forgotten")
+@row("conditions that the server should apply (DOI, name, owner)")
 @pytest.mark.parametrize("terms", [{"owner": 8}, {"DOI": "10.5555/b"}])
 def test_an_id_does_not_switch_other_conditions_off(
     filtered: Fetch, terms: dict[str, Any]
@@ -227,6 +227,12 @@ def test_an_id_does_not_switch_other_conditions_off(
     assert ids(found) == []
     found = filtered(collection_terms={"id": 2, **terms}, **EVERYTHING)
     assert ids(found) == PAIN
+
+
+@row("conditions that the server should apply (DOI, name, owner)")
+def test_conditions_hold_whatever_the_server_makes_of_them(filtered: Fetch) -> None:
+    """The server of these tests, as NeuroVault's, ignores the owner."""
+    assert ids(filtered(collection_terms={"owner": 7}, **EVERYTHING)) == FACES
 
 
 @row('"None of the above" and "nonedible items" count as missing')
@@ -301,6 +307,21 @@ def test_resampled_maps_stack(by_id: Fetch, server: NeuroVaultServer) -> None:
     assert concat_imgs(maps.images).shape == (61, 73, 61, 4)
 
 
+@row("a 4-D file stays 4-D when resampled")
+def test_a_file_of_several_volumes_is_left_out_when_resampled(
+    by_id: Fetch, server: NeuroVaultServer
+) -> None:
+    for number, trailing in ((6000, (1, 2)), (6001, (1,))):
+        volume = Volume("mni6", number, trailing=trailing)
+        server.archive.add_image(2, volume, id=number)
+    wanted = {"image_ids": [6000, 6001]}
+    assert ids(by_id(**wanted)) == [6000, 6001]
+    with pytest.warns(NeuroVaultWarning, match="image 6000"):
+        maps = by_id(**wanted, resample=True)
+    assert [values(path).shape for path in maps.images] == [(61, 73, 61)]
+    assert [failure["id"] for failure in maps.failures] == [6000]
+
+
 @row("a map resampled once is given again whatever `interpolation`")
 def test_each_interpolation_gives_its_own_values(filtered: Fetch) -> None:
     asked_for = {"resample": True, "max_images": 1}
@@ -313,12 +334,26 @@ def test_each_interpolation_gives_its_own_values(filtered: Fetch) -> None:
 
 
 @row("labels are blended when resampled")
-def test_labels_are_not_blended(by_id: Fetch) -> None:
+def test_labels_are_not_blended(by_id: Fetch, filtered: Fetch) -> None:
     labels = set(np.unique(values(by_id(image_ids=LABELS).images[0])))
     found = set(np.unique(values(by_id(image_ids=LABELS, resample=True).images[0])))
     assert found <= labels | {0.0}
+    atlases = {"collection_id": 3, "image_terms": {}, "resample": True}
+    for method, blended in (("auto", False), ("continuous", True)):
+        maps = filtered(**atlases, interpolation=method)
+        assert (set(np.unique(values(maps.images[0]))) <= labels | {0.0}) != blended
     linear = by_id(image_ids=LABELS, resample=True, interpolation="linear")
     assert not set(np.unique(values(linear.images[0]))) <= labels | {0.0}
+
+
+@row("originals on disk hide the maps")
+def test_originals_and_resampled_maps_do_not_hide_each_other(by_id: Fetch) -> None:
+    by_id(image_ids=FACES[:3], resample=True)
+    by_id(image_ids=FACES[3:])
+    for resample in (False, True):
+        maps = by_id(collection_ids=1, resample=resample)
+        assert ids(maps) == FACES
+        assert all(Path(path).is_file() for path in maps.images)
 
 
 @row("in a folder that was moved")
@@ -376,6 +411,15 @@ def test_a_neurosynth_that_is_away_blocks_no_image(
 
 
 # ---- the folder -----------------------------------------------------------------
+
+
+@row("a field of your own such as `absolute_pitch`")
+def test_fields_of_your_own_are_kept_on_disk(
+    by_id: Fetch, server: NeuroVaultServer
+) -> None:
+    server.archive.edit_image(1000, absolute_pitch=True)
+    for mode in ("download_new", "offline"):
+        assert by_id(image_ids=1000, mode=mode).images_meta[0]["absolute_pitch"] is True
 
 
 @row("one damaged record in the folder stops every call")

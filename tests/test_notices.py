@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from intake_neurovault import Query, fetch_neurovault_ids
+from intake_neurovault import Query, fetch_neurovault, fetch_neurovault_ids
 from intake_neurovault.errors import NeuroVaultWarning
 from intake_neurovault.testing import NeuroVaultServer
 
@@ -18,4 +18,10 @@ def test_a_warning_shows_the_line_that_asked(
         fetch_neurovault_ids(image_ids=[5], url=server.url, data_dir=data_dir)
     with pytest.warns(NeuroVaultWarning, match="Contradictory collection ids") as more:
         Query.parse(image_terms={"collection_id": 1}, collection_terms={"id": 2})
-    assert {each.filename for each in (*said, *more)} == {__file__}
+    with pytest.warns(
+        NeuroVaultWarning, match="no record has a field 'map_typ'"
+    ) as odd:
+        fetch_neurovault(
+            map_typ="Z map", collection_id=658, url=server.url, data_dir=data_dir
+        )
+    assert {each.filename for each in (*said, *more, *odd)} == {__file__}

@@ -309,6 +309,31 @@ def test_overwriting_refreshes_the_record_too(
     assert json.loads(record.read_bytes())["name"] == "renamed"
 
 
+def test_the_map_of_another_server_does_not_pass_for_ours(
+    fetch: Fetch, nv: NeuroVaultServer
+) -> None:
+    theirs = values(fetch(image_ids=11).images[0])
+    archive = Archive()
+    archive.add_collection("Other maps", id=1)
+    archive.add_image(1, gzipped(97), id=11)
+    with NeuroVaultServer(archive) as other:
+        ours = values(fetch(image_ids=11, url=other.url).images[0])
+    assert not np.array_equal(ours, theirs)
+
+
+def test_a_record_that_a_crash_left_out_is_written_later(
+    fetch: Fetch, nv: NeuroVaultServer, data_dir: Path
+) -> None:
+    bunch = fetch()
+    (record,) = data_dir.rglob("image_11_metadata.json")
+    before = record.read_bytes()
+    record.unlink()
+    nv.clear_requests()
+    assert fetch().images == bunch.images
+    assert record.read_bytes() == before
+    assert media(nv) == []
+
+
 def test_a_changed_original_is_resampled_anew(
     fetch: Fetch, nv: NeuroVaultServer
 ) -> None:

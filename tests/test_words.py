@@ -24,3 +24,9 @@ def test_the_matrix_holds_every_weight(rows: list[dict[str, float] | None]) -> N
         else:
             expected = [row.get(word, 0.0) for word in vocabulary]
             assert found.tolist() == expected
+
+
+def test_the_type_of_the_numbers_can_be_chosen() -> None:
+    rows = [{"a": 1.0}, None]
+    assert vectorise(rows, dtype=np.float32)[0].dtype == np.float32
+    np.testing.assert_array_equal(vectorise(rows, dtype=int)[0], [[1.0], [np.nan]])
