@@ -3,7 +3,8 @@
 Each round asks some thirty random questions, one after the other, about one archive:
 nilearn into a store of its own, we into another. Both must answer what the model says
 that they do, and the two answers differ only where a known bug of nilearn is to
-blame, and then they do differ.
+blame, and then they do differ. Once nilearn mends a bug, its switch in the model goes,
+and its row in the README.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import random
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -52,8 +53,6 @@ QUESTIONS = 30
 """For each round."""
 PATHS = re.compile(r"(resampled_|ns_words_)?(absolute|relative)_path")
 """The keys that tell where files are."""
-
-Call = Callable[..., Any]
 
 
 # ---- what is seen of an answer --------------------------------------------------
@@ -226,7 +225,9 @@ def questions_of(draw: random.Random, records: Records) -> Iterator[Question]:
             yield questions.odd(draw, images)
 
 
-def remember(kept: dict[int, Kept], seen: Seen, question: Question, *, ours: bool):
+def remember(
+    kept: dict[int, Kept], seen: Seen, question: Question, *, ours: bool
+) -> None:
     """Note what a store has after an answer."""
     for number in seen.ids:
         have = kept.setdefault(number, Kept())
