@@ -195,6 +195,29 @@ def test_without_its_note_a_file_says_itself_how_it_was_made(
         assert Path(again.images[0]).read_bytes() != before
 
 
+@pytest.mark.parametrize("content", [b'{"format": 1}', b'{"format": 9}', b"", b"[]"])
+def test_a_note_that_is_none_is_passed_over(
+    fetch: Fetch, nv: NeuroVaultServer, data_dir: Path, content: bytes
+) -> None:
+    before = values(fetch(image_ids=11, interpolation="linear").images[0])
+    (note,) = data_dir.rglob("image_11_resampled.json")
+    note.write_bytes(content)
+    nv.clear_requests()
+    again = values(fetch(image_ids=11, interpolation="linear").images[0])
+    assert len(media(nv)) == 1
+    np.testing.assert_array_equal(again, before)
+
+
+def test_what_lies_on_another_lattice_is_not_taken_over(
+    fetch: Fetch, nv: NeuroVaultServer, data_dir: Path
+) -> None:
+    path = Path(fetch(image_ids=11).images[0])
+    expected = values(path)
+    shutil.rmtree(data_dir / "neurovault" / ".intake_neurovault")
+    path.write_bytes(gzipped(96))
+    np.testing.assert_array_equal(values(fetch(image_ids=11).images[0]), expected)
+
+
 def test_housekeeping_leaves_copies_without_an_original(
     fetch: Fetch, nv: NeuroVaultServer, data_dir: Path
 ) -> None:
