@@ -269,10 +269,8 @@ class Resampler:
             facts = check_file(place, label=file.label)
             found = read_geometry(place, label=file.label).grid
             on_lattice = Grid(GRID.affine, found.shape).isclose(found)
-            if not on_lattice or _tag_in(place, file.label) not in (
-                "",
-                self._tag(file),
-            ):
+            tag = _tag_in(place, file.label)
+            if not on_lattice or tag not in ("", self._tag(file)):
                 return None
             # NOTE: on the same lattice the nearest voxel is the same voxel.
             cut = Reader(GRID, "nearest")

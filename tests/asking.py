@@ -97,13 +97,13 @@ def kept_texts(data_dir: Path) -> bytes:
     return names + b"".join(path.read_bytes() for path in paths if path.is_file())
 
 
-def many_collections(count: int, images: int = 2) -> Archive:
-    """Numbered collections with images whose files nobody asks for."""
+def many_collections(count: int, images: int = 2, content: bytes = b"") -> Archive:
+    """Numbered collections with images, all with the same file."""
     archive = Archive()
     for number in range(1, count + 1):
         archive.add_collection(f"collection {number}", id=number)
         for place in range(images):
-            archive.add_image(number, b"", id=1000 * number + place)
+            archive.add_image(number, content, id=1000 * number + place)
     return archive
 
 

@@ -367,10 +367,12 @@ class Case:
             "images": f"Collection {self.number}, list of images: ",
             "collection": f"Collection {self.number}: ",
             "image": f"Image {self.image_id}: ",
-            "words": "(Request: |Neurosynth's answer )",
+            "words": rf"(No words of image {self.image_id} |Neurosynth's answer )",
         }.get(self.thing, "")
+        # NOTE: advice follows, in the same sentence.
+        what = self.trouble.text.rstrip("." if self.thing == "words" else "")
         if self.unfetched:
             about = rf"Image \d+ \(collection {self.number}\): "
         unread = self.thing == "collections" and self.place > 0 and not self.splits
         end = r" The list was read no further\.$" if unread else ""
-        return f"^{about}.*{re.escape(self.trouble.text)}.*{end}"
+        return f"^{about}.*{re.escape(what)}.*{end}"
