@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from asking import asked, many_collections
-from nilearn.datasets import neurovault as nilearn_neurovault
+from peer import point_nilearn
 from trees import gzipped, nifti, tree
 
 from intake_neurovault import SearchResult, search
@@ -83,18 +83,11 @@ def nilearn_fetch(
     nv: NeuroVaultServer, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Any]:
     """Let nilearn fetch from the same server into the same store."""
-    # NOTE: nilearn offers no other way to name a server.
-    api = f"{nv.url}/api/"
-    monkeypatch.setattr(nilearn_neurovault, "_NEUROVAULT_BASE_URL", api)
-    for name in ("COLLECTIONS", "IMAGES"):
-        address = f"{api}{name.lower()}/"
-        monkeypatch.setattr(nilearn_neurovault, f"_NEUROVAULT_{name}_URL", address)
-    words = f"{api}decode/"
-    monkeypatch.setattr(nilearn_neurovault, "_NEUROSYNTH_FETCH_WORDS_URL", words)
+    nilearn = point_nilearn(monkeypatch, nv)
 
     def fetch(**arguments: Any) -> Any:
         settings = {"data_dir": data_dir, "verbose": 0}
-        return nilearn_neurovault.fetch_neurovault_ids(**(settings | arguments))
+        return nilearn.fetch_neurovault_ids(**(settings | arguments))
 
     return fetch
 
