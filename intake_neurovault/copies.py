@@ -11,6 +11,7 @@ from intake_neurovault import layout, sidecars
 from intake_neurovault.entries import record_bytes
 from intake_neurovault.errors import CorruptFileError, NeuroVaultWarning, StoreError
 from intake_neurovault.layout import Location
+from intake_neurovault.ledger import sweep_once
 from intake_neurovault.listings import Listings
 from intake_neurovault.modes import KEEPING
 from intake_neurovault.records import Collection, Image
@@ -66,6 +67,7 @@ def local_copy(
     data = record_bytes(ask())
     path = _place(location)
     place = root / path
+    sweep_once(place.parent)
     with suppress(OSError):
         if place.read_bytes() == data:
             return place

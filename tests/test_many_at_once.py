@@ -219,7 +219,8 @@ def test_whoever_is_killed_whenever_leaves_a_store_that_can_be_trusted(
     assert not busy.requests
 
     age(left)
-    ended_well(parent.run(busy.url, data_dir, [Worker("query", options=OVERWRITE)]))
+    both = [Worker(job, options=OVERWRITE) for job in ("query", "files")]
+    ended_well(parent.run(busy.url, data_dir, both))
     assert not strays(store.root)
 
 
