@@ -349,16 +349,14 @@ def _has_record(root: Path, collection_id: int, image_id: int) -> bool:
 
 
 def _to_bytes(raw: Mapping[str, Any], paths: dict[str, str]) -> bytes:
-    bare = _without_paths(raw).items()
-    record = {key: None if x is None else _as_nilearn(x) for key, x in bare}
+    record = _without_paths(raw)
+    for key, value in record.items():
+        # NOTE: nilearn does not strip; readers on our side clean once more.
+        if isinstance(value, float) or (
+            isinstance(value, str) and not value[:1].isspace()
+        ):
+            record[key] = clean(value)
     return json.dumps(record | paths).encode("utf-8")
-
-
-def _as_nilearn(value: object) -> object:
-    # NOTE: nilearn does not strip; readers on our side clean once more.
-    if isinstance(value, str) and value[:1].isspace():
-        return value
-    return clean(value)
 
 
 def _without_paths(record: Mapping[str, Any]) -> dict[str, Any]:

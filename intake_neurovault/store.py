@@ -319,23 +319,24 @@ class Store(Shelf):
                 f"{collection.id}; pass the record of its own collection."
             )
             raise ArgumentError(msg)
-        folder = self.root / layout.collection_dir(collection.id)
-        record = sidecars.collection_bytes(collection.raw, collection.id)
-        if not atomic.create_folder(folder, layout.COLLECTION_METADATA, record):
-            self._describe_collection(collection.id, record)
-        sweep_once(self.root)
-        sweep_once(folder)
-
-    def _describe_collection(self, collection_id: int, record: bytes) -> None:
-        """Write the record of a collection, unless it is there."""
-        path = self.root / layout.collection_metadata_path(collection_id)
+        path = self.root / layout.collection_metadata_path(collection.id)
+        record = _record_of(collection)
         found = look(path)
-        if found is None:
-            logger.info("%s was missing and is made anew.", path)
-        elif _holds(path, (found.st_ino, found.st_size, found.st_mtime_ns), record):
+        if found is None or not _holds(path, _stamp_of(found), record):
+            self._describe_collection(collection.id, path, record)
+        sweep_once(self.root)
+        sweep_once(path.parent)
+
+    def _describe_collection(
+        self, collection_id: int, path: Path, record: bytes
+    ) -> None:
+        """Write the record of a collection, and the folder where there is none."""
+        if atomic.create_folder(path.parent, path.name, record):
             return
         read = partial(sidecars.read_collection, self.root, collection_id)
         self._spare_damaged(path, read)
+        if not path.exists():
+            logger.info("%s was missing and is made anew.", path)
         atomic.write_bytes(path, record)
 
     def _spare_damaged(self, path: Path, read: Callable[[], object]) -> None:
@@ -355,13 +356,22 @@ class Store(Shelf):
                 logger.warning("Made anew: %s What it held is in %s.", error, aside)
 
 
-# NOTE: asked before each image of a collection, of which there may be thousands.
+# NOTE: both are asked before each image of a collection, which may have thousands.
+@lru_cache(maxsize=256)
+def _record_of(collection: Collection) -> bytes:
+    return sidecars.collection_bytes(collection.raw, collection.id)
+
+
 @lru_cache(maxsize=256)
 def _holds(path: Path, _stamp: tuple[int, int, int], record: bytes) -> bool:
     try:
         return path.read_bytes() == record
     except FileNotFoundError:
         return False
+
+
+def _stamp_of(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _or_none(read: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:

@@ -41,7 +41,7 @@ JSON_LIMIT = 256 * 2**20
 """Most bytes of a JSON answer, decompressed; NeuroVault's largest page has 2 MB."""
 
 _HOPS = 5
-_CHUNK = 2**20
+_CHUNK = 2**18
 _CUT = (http.client.IncompleteRead, http.client.RemoteDisconnected)
 
 

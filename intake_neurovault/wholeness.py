@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from intake_neurovault import halt
+from intake_neurovault.crew import Crew
 from intake_neurovault.forks import PerProcess
 from intake_neurovault.inflation import GZIP_MAGIC, Bytes, inflate
 from intake_neurovault.integrity import MAX_BYTES, SLACK, NiftiStream, RawHeader
@@ -23,8 +24,11 @@ _COPIED = 1 << 20
 _BLOCK = 1 << 17  # larger ones only take memory
 _SMALL_INFLATED = 1 << 25
 _GZIP_LEVEL = 6
-# NOTE: more checks at a time than can really run would only take memory.
-_CHECKS = PerProcess(partial(threading.Semaphore, min(4, os.cpu_count() or 1)))
+_AT_ONCE = min(4, os.cpu_count() or 1)
+# NOTE: more checks at a time than can really run would only take memory; and the same
+# few threads use the same memory again, where each of many would have its own.
+_CHECKS = PerProcess(partial(threading.Semaphore, _AT_ONCE))
+_CREW = PerProcess(partial(Crew, _AT_ONCE))
 
 
 @dataclass(frozen=True)
@@ -73,8 +77,11 @@ def check_file(path: Path, *, label: str, limit: int = MAX_BYTES) -> FileFacts:
     .. [1] RFC 1952, GZIP file format specification version 4.3, section 2.3.1.
     """
     data = path.read_bytes() if path.stat().st_size <= SMALL else b""
+    facts = check_bytes(data, limit=limit)
+    if facts is not None:
+        return facts
     with halt.holding(_CHECKS.get()):
-        return _in_one_piece(data, limit) or _piece_by_piece(path, label, limit)
+        return _piece_by_piece(path, label, limit)
 
 
 def check_bytes(data: Bytes, *, limit: int = MAX_BYTES) -> FileFacts | None:
@@ -90,24 +97,23 @@ def check_bytes(data: Bytes, *, limit: int = MAX_BYTES) -> FileFacts | None:
     Returns
     -------
     FileFacts or None
-        What `check_file` would say; None if only that can tell: if there are more
-        than `SMALL` of them, or if they are not surely whole.
+        What `check_file` would say; None if only that can tell: if there are none or
+        more than `SMALL` of them, or if they are not surely whole.
 
     Examples
     --------
     >>> check_bytes(b"<html>") is None
     True
     """
-    with halt.holding(_CHECKS.get()):
-        return _in_one_piece(data, limit)
+    if not 0 < len(data) <= SMALL:
+        return None
+    return _CREW.get().submit(partial(_in_one_piece, limit=limit), data).result()
 
 
 def _in_one_piece(data: Bytes, limit: int) -> FileFacts | None:
-    """Check a small file quickly; None if it is not small, or not surely whole."""
+    """Check a small file quickly; None if it is not surely whole."""
     # NOTE: each call of a library lets another thread of Python go on for a while,
     # and of a small file's time these changes would be the larger part.
-    if len(data) > SMALL:
-        return None
     gzipped = data.startswith(GZIP_MAGIC)
     plain = inflate(data, min(limit, _SMALL_INFLATED)) if gzipped else data
     header = None if plain is None else RawHeader.of(bytes(plain[:540]))
