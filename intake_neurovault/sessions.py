@@ -213,10 +213,10 @@ class Session(requests.Session):
         logging.getLogger("urllib3.connectionpool").addFilter(_FILTER)
         self._like = self.prepare_request(requests.Request("GET", server))
 
-    def ask(
-        self, method: str, url: str, headers: Mapping[str, str], timeout: float
-    ) -> requests.Response:
-        """Make one request, and follow no redirection.
+    def prepared(
+        self, method: str, url: str, headers: Mapping[str, str]
+    ) -> requests.PreparedRequest:
+        """Prepare a request, which takes a moment and asks nobody.
 
         Parameters
         ----------
@@ -226,6 +226,34 @@ class Session(requests.Session):
             An address on the server.
         headers : mapping of str to str
             Headers besides those of all requests, or in place of them.
+
+        Returns
+        -------
+        requests.PreparedRequest
+            What `ask` takes.
+
+        Raises
+        ------
+        requests.RequestException, ValueError
+            If the address makes no sense.
+        """
+        # NOTE: but for address and headers, each request is prepared as the first
+        # was; requests would merge five settings of the session into it again.
+        request = self._like.copy()
+        request.method = method
+        request.prepare_url(url, None)
+        request.headers.update(headers)
+        return request
+
+    def ask(
+        self, request: requests.PreparedRequest, timeout: float
+    ) -> requests.Response:
+        """Make one request, and follow no redirection.
+
+        Parameters
+        ----------
+        request : requests.PreparedRequest
+            As `prepared` gives it.
         timeout : float
             Seconds to wait for a connection, and for each piece of the answer.
 
@@ -239,12 +267,6 @@ class Session(requests.Session):
         requests.RequestException, ValueError
             If there is none.
         """
-        # NOTE: but for address and headers, each request is prepared as the first
-        # was; requests would merge five settings of the session into it again.
-        request = self._like.copy()
-        request.method = method
-        request.prepare_url(url, None)
-        request.headers.update(headers)
         return self.send(
             request,
             stream=True,

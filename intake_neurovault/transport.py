@@ -41,6 +41,7 @@ JSON_LIMIT = 256 * 2**20
 """Most bytes of a JSON answer, decompressed; NeuroVault's largest page has 2 MB."""
 
 _HOPS = 5
+_AS_SENT = {"Accept": "*/*", "Accept-Encoding": "identity"}
 _CHUNK = 2**18
 _CUT = (http.client.IncompleteRead, http.client.RemoteDisconnected)
 
@@ -139,19 +140,24 @@ def receive(
     object or Trouble
         What `consume` gave, or why there is no body.
     """
+    headers = _AS_SENT if raw else {}
+    # NOTE: before its turn, which is for what others may have to wait for.
+    request = _prepared(resource, policy, headers)
+    if isinstance(request, Trouble):
+        return request
     with turn(), expecting(limit):
-        return _receive(resource, policy, consume, limit, raw)
+        return _receive(resource, policy, request, headers, consume, limit)
 
 
 def _receive(
     resource: Resource,
     policy: Policy,
+    request: requests.PreparedRequest,
+    headers: dict[str, str],
     consume: Callable[[Body], T | Trouble],
     limit: int,
-    raw: bool,
 ) -> T | Trouble:
-    headers = {"Accept": "*/*", "Accept-Encoding": "identity"} if raw else {}
-    response = _open(resource, policy, headers)
+    response = _open(resource, policy, request, headers)
     if isinstance(response, Trouble):
         return response
     problem: Exception
@@ -160,7 +166,7 @@ def _receive(
         if refusal is not None:
             return refusal
         encoding = response.headers.get("Content-Encoding", "").strip().lower()
-        chunks = _chunks(response, limit, raw)
+        chunks = _chunks(response, limit, headers == _AS_SENT)
         try:
             return consume(
                 Body(chunks, encoding, response.headers.get("Last-Modified"))
@@ -189,8 +195,12 @@ def is_unmodified(resource: Resource, policy: Policy, since: str) -> bool | Trou
     """
 
     def once(_number: int) -> bool | Trouble:
+        headers = {"If-Modified-Since": since}
+        request = _prepared(resource, policy, headers, "HEAD")
+        if isinstance(request, Trouble):
+            return request
         with turn():
-            response = _open(resource, policy, {"If-Modified-Since": since}, "HEAD")
+            response = _open(resource, policy, request, headers)
         if isinstance(response, Trouble):
             return response
         with closing(response):
@@ -215,20 +225,36 @@ def _parsed(text: bytearray, resource: Resource) -> object | Trouble:
     return Trouble(AnswerError(msg), "passing")
 
 
-def _open(
+def _prepared(
     resource: Resource, policy: Policy, headers: dict[str, str], method: str = "GET"
-) -> requests.Response | Trouble:
+) -> requests.PreparedRequest | Trouble:
     url = resource.url
-    for _ in range(_HOPS + 1):
+    try:
+        return session(url).prepared(method, url, headers)
+    # NOTE: ValueError is how an address that makes no sense fails.
+    except (requests.RequestException, ValueError) as error:
+        problem = error
+    return _translated(problem, resource, policy)
+
+
+def _open(
+    resource: Resource,
+    policy: Policy,
+    request: requests.PreparedRequest,
+    headers: dict[str, str],
+) -> requests.Response | Trouble:
+    url, method = resource.url, request.method or "GET"
+    for hop in range(_HOPS + 1):
         try:
-            response = session(url).ask(method, url, headers, policy.timeout)
+            # NOTE: what says who asks is not for another host.
+            sent = session(url).prepared(method, url, headers) if hop else request
+            response = session(url).ask(sent, policy.timeout)
             following = response.next
             if following is None:
                 return response
             response.close()
             url = following.url or ""
             host = host_of(url) if url.startswith(("http://", "https://")) else ""
-        # NOTE: ValueError is how an address that makes no sense fails.
         except (requests.RequestException, ValueError) as error:
             problem = error
             break
