@@ -169,7 +169,9 @@ class Finder:
         """Ask until too much failed in a row, and count what was not asked for."""
         done = 0
         if what not in sieve.unasked:
-            mapping = self.pool.map(function, items, enough=sieve.has_enough_ahead)
+            spare = self.pool.workers if sieve.coming else 0
+            enough = partial(self._is_enough, sieve)
+            mapping = self.pool.map(function, items, spare=spare, enough=enough)
             with mapping as outcomes:
                 for pair in outcomes:
                     yield pair
@@ -181,6 +183,13 @@ class Finder:
         # NOTE: the images found so far need their collections: counting begins anew.
         sieve.report.in_a_row = 0
         sieve.unasked[what] += number - done
+
+    def _is_enough(self, sieve: Sieve) -> bool:
+        """Tell whether to wait for a list before asking for one more."""
+        # NOTE: before the first has come, twice as many are asked for, so that the
+        # workers find something to do while all the first ones are being read.
+        many = len(sieve.promised) > self.pool.workers
+        return sieve.has_enough_ahead(hopeful=many) or (many and bool(sieve.seen))
 
     def _by_collection(
         self, number: int, items: Iterable[Collection | CollectionRef], sieve: Sieve

@@ -223,19 +223,23 @@ class Sieve:
             self.promised[collection.id] = number or 0
             yield collection
 
-    def has_enough_ahead(self) -> bool:
+    def has_enough_ahead(self, *, hopeful: bool = False) -> bool:
         """Guess whether the lists that are on their way hold all that is wanted.
+
+        Parameters
+        ----------
+        hopeful : bool
+            Whether to expect that all images match, as long as nothing is known.
 
         Returns
         -------
         bool
-            True if so, should as many of their images match as of those before;
-            False while nothing is known.
+            True if so, should as many of their images match as of those before.
         """
         cap, looked_at = self.query.max_images, self.image_tally.looked_at
-        if cap is None or not looked_at:
+        if cap is None or not (looked_at or hopeful):
             return False
-        rate = len(self.images) / looked_at
+        rate = len(self.images) / looked_at if looked_at else 1.0
         return len(self.images) + rate * sum(self.promised.values()) >= cap
 
     def sift(self, collection: Collection, images: Sequence[Image]) -> list[Image]:
