@@ -214,9 +214,10 @@ class _Arrival:
     A small file is checked before it is written, so it need not be read again.
     """
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, expected: int | None) -> None:
         self.size = 0
-        self.data: bytearray | None = bytearray()
+        # NOTE: what will not be little is not gathered first.
+        self.data = bytearray() if (expected or 0) <= SMALL else None
         self._target = target
         self._files = ExitStack()
         self._sink: IO[bytes] | None = None
@@ -258,7 +259,7 @@ class _Transfer:
     seen: tuple[bytes, ...] = ()
 
     def attempt(self, number: int) -> Receipt | Trouble:
-        with _Arrival(self.target) as arrival:
+        with _Arrival(self.target, self.file.file_size) as arrival:
             outcome = self._receive(arrival, number)
         if isinstance(outcome, Trouble) and arrival.size:
             self.progress(-arrival.size)
