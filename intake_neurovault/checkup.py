@@ -20,7 +20,7 @@ from intake_neurovault.inventory import Inventory, Item, Kind, scan
 from intake_neurovault.ledger import FORMAT, parse_listing
 from intake_neurovault.neurosynth import check_words
 from intake_neurovault.pool import Pool
-from intake_neurovault.receipts import Entry
+from intake_neurovault.receipts import Entry, stamp_of
 from intake_neurovault.records import ImageFile
 from intake_neurovault.store import Store
 from intake_neurovault.wholeness import FileFacts, check_file
@@ -307,7 +307,7 @@ def _state(place: Path) -> _State | None:
         found = place.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return stamp_of(found)
 
 
 def _check_receipt(content: Mapping[str, Any], _place: Path) -> None:

@@ -237,3 +237,25 @@ class Entry:
         if self.file is not None:
             content["file"] = {name: getattr(self.file, name) for name in _FILE_KEYS}
         return content
+
+
+def stamp_of(found: os.stat_result) -> tuple[int, int, int]:
+    """Give what changes whenever a file does.
+
+    Parameters
+    ----------
+    found : os.stat_result
+        The state of the file.
+
+    Returns
+    -------
+    tuple of int
+        Its number, size and time of last change in nanoseconds.
+
+    Examples
+    --------
+    >>> here = Path.cwd().stat()
+    >>> stamp_of(here) == (here.st_ino, here.st_size, here.st_mtime_ns)
+    True
+    """
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -25,7 +25,7 @@ from intake_neurovault.errors import (
     StoreError,
 )
 from intake_neurovault.ledger import Ledger, warn_once
-from intake_neurovault.receipts import Entry
+from intake_neurovault.receipts import Entry, stamp_of
 from intake_neurovault.records import Image, ImageFile
 from intake_neurovault.sidecars import read_image
 from intake_neurovault.wholeness import check_file, compress_file
@@ -367,11 +367,7 @@ def is_same(one: os.stat_result, other: os.stat_result | None) -> bool:
     >>> is_same(Path.cwd().stat(), None)
     False
     """
-    return other is not None and (one.st_ino, one.st_size, one.st_mtime_ns) == (
-        other.st_ino,
-        other.st_size,
-        other.st_mtime_ns,
-    )
+    return other is not None and stamp_of(one) == stamp_of(other)
 
 
 def _on_its_way(entry: Entry | None, there: Entry) -> bool:

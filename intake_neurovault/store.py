@@ -26,7 +26,7 @@ from intake_neurovault.errors import (
     StoreError,
 )
 from intake_neurovault.ledger import StoredListing, sweep_once
-from intake_neurovault.receipts import Entry, Receipt
+from intake_neurovault.receipts import Entry, Receipt, stamp_of
 from intake_neurovault.records import Collection, Image, ImageFile
 from intake_neurovault.shelf import Shelf, is_same, look
 from intake_neurovault.sidecars import OnDisk
@@ -322,7 +322,7 @@ class Store(Shelf):
         path = self.root / layout.collection_metadata_path(collection.id)
         record = _record_of(collection)
         found = look(path)
-        if found is None or not _holds(path, _stamp_of(found), record):
+        if found is None or not _holds(path, stamp_of(found), record):
             self._describe_collection(collection.id, path, record)
         sweep_once(self.root)
         sweep_once(path.parent)
@@ -368,10 +368,6 @@ def _holds(path: Path, _stamp: tuple[int, int, int], record: bytes) -> bool:
         return path.read_bytes() == record
     except FileNotFoundError:
         return False
-
-
-def _stamp_of(found: os.stat_result) -> tuple[int, int, int]:
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _or_none(read: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:

@@ -23,6 +23,7 @@ from intake_neurovault.errors import (
     PrivateError,
     StoreError,
 )
+from intake_neurovault.inflation import GZIP_MAGIC
 from intake_neurovault.integrity import MAX_BYTES
 from intake_neurovault.records import ImageFile
 from intake_neurovault.resource import Resource, host_of
@@ -43,7 +44,6 @@ _REPLACED = (
     "search with metadata_ttl=0 or mode='update', or call invalidate_cache() of the "
     "fsspec filesystem."
 )
-_GZIP = b"\x1f\x8b"
 _SLACK = 2**20
 _BLOCK = 2**20
 _BUFFER = 2**20  # most files are written in one call
@@ -319,7 +319,7 @@ class _Transfer:
             return received != self.file.file_size
         try:
             with gzip.open(self.target) as inner:
-                return inner.read(len(_GZIP)) == _GZIP
+                return inner.read(len(GZIP_MAGIC)) == GZIP_MAGIC
         except (EOFError, gzip.BadGzipFile, zlib.error):
             return False
 
