@@ -27,7 +27,7 @@ from intake_neurovault.errors import (
 from intake_neurovault.grid import Grid, GridFile, parse_grid
 from intake_neurovault.headers import Encoding, Geometry, make_image, parse_header
 from intake_neurovault.integrity import NiftiStream
-from intake_neurovault.resampling import resample
+from intake_neurovault.resampling import Method, resample
 
 __all__ = [
     "Geometry",
@@ -37,6 +37,7 @@ __all__ = [
     "make_image",
     "read_geometry",
     "resolve_grid",
+    "warn_of_coverage",
 ]
 
 Interpolation = Literal["auto", "continuous", "linear", "nearest"]
@@ -169,6 +170,28 @@ class Reader:
         """
         return replace(self, grid=resolve_grid(self.grid))
 
+    def method(self, discrete: bool) -> Method:
+        """Tell how values between voxels are made.
+
+        Parameters
+        ----------
+        discrete : bool
+            Whether the values are labels, so that ``"auto"`` must not mix them.
+
+        Returns
+        -------
+        {"continuous", "linear", "nearest"}
+            What `interpolation` stands for.
+
+        Examples
+        --------
+        >>> Reader.parse().method(discrete=True)
+        'nearest'
+        """
+        if self.interpolation == "auto":
+            return "nearest" if discrete else "continuous"
+        return self.interpolation
+
     def __call__(
         self, path: str | os.PathLike[str], *, discrete: bool, label: str
     ) -> NDArray[np.float32]:
@@ -203,21 +226,39 @@ class Reader:
             If the map's field of view covers less than half of the grid.
         """
         grid = resolve_grid(self.grid)
+        reader = replace(self, grid=grid)
+        values, coverage = reader.read(path, discrete=discrete, label=label)
+        if grid is not None:
+            warn_of_coverage(coverage, grid, label)
+        return values
+
+    def read(
+        self, path: str | os.PathLike[str], *, discrete: bool, label: str
+    ) -> tuple[NDArray[np.float32], float]:
+        """Read one map, and leave it to the caller to warn of little coverage.
+
+        Parameters, errors and the first value are those of calling the reader.
+
+        Returns
+        -------
+        values : ndarray
+            The map.
+        coverage : float
+            How much of the grid lies within its field of view, from 0 to 1.
+        """
+        grid = resolve_grid(self.grid)
         source, data = _read_map(Path(path), label)
         if grid is None or source.isclose(grid):
             values = np.array(data)
             if self.nan == "zero":
                 values[~np.isfinite(values)] = 0
-            return values
-        method = self.interpolation
-        if method == "auto":
-            method = "nearest" if discrete else "continuous"
+            return values, 1.0
+        method = self.method(discrete)
         values, outside = resample(data, source.matrix, grid.matrix, grid.shape, method)
         if self.nan == "zero":
             values[np.isnan(values)] = 0
         values[outside] = self.fill_value
-        _warn_of_coverage(1 - float(outside.mean()), grid, label)
-        return values
+        return values, 1 - float(outside.mean())
 
 
 def read_geometry(path: str | os.PathLike[str], *, label: str) -> Geometry:
@@ -274,6 +315,31 @@ def resolve_grid(grid: Grid | GridFile | None) -> Grid | None:
         raise GridError(msg) from error
 
 
+def warn_of_coverage(coverage: float, grid: Grid, label: str) -> None:
+    """Warn where most of the grid lies outside the map's field of view.
+
+    Parameters
+    ----------
+    coverage : float
+        How much of the grid lies inside, from 0 to 1.
+    grid : Grid
+        The grid.
+    label : str
+        What the message calls the map.
+
+    Warns
+    -----
+    NeuroVaultWarning
+        If it is less than half.
+    """
+    if coverage < _LEAST_COVERAGE:
+        msg = (
+            f"{label}: the field of view covers {coverage:.0%} of the grid of "
+            f"{grid.describe()}; the rest is fill_value"
+        )
+        warnings.warn(msg, NeuroVaultWarning, stacklevel=3)
+
+
 def _read_map(path: Path, label: str) -> tuple[Grid, NDArray[np.float32]]:
     """Read the grid and the numbers; the array may be read-only."""
     with path.open("rb", buffering=0) as source:
@@ -305,16 +371,6 @@ def _decoded(
             stored *= encoding.slope
             stored += encoding.intercept
         return stored.astype(np.float32, copy=False)
-
-
-def _warn_of_coverage(coverage: float, grid: Grid, label: str) -> None:
-    """Warn where most of the grid lies outside the map's field of view."""
-    if coverage < _LEAST_COVERAGE:
-        msg = (
-            f"{label}: the field of view covers {coverage:.0%} of the grid of "
-            f"{grid.describe()}; the rest is fill_value"
-        )
-        warnings.warn(msg, NeuroVaultWarning, stacklevel=3)
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -16,6 +17,7 @@ __all__ = [
     "DEFAULTS",
     "DEFAULT_MAX_IMAGES",
     "parse_cap",
+    "parse_room",
     "parse_switch",
     "reject_unknown",
 ]
@@ -60,6 +62,7 @@ DEFAULTS: Mapping[str, object] = MappingProxyType(
         "chunks": "auto",
         "mode": "download_new",
         "data_dir": None,
+        "keep_gridded": None,
         "metadata_ttl": "1d",
         "url": None,
         "trusted_hosts": (),
@@ -87,6 +90,10 @@ _NILEARNS = MappingProxyType(
 """Arguments of nilearn's that have other names here."""
 
 _ENDLESS = frozenset({"none", "null", "inf"})
+
+_ROOM_VARIABLE = "INTAKE_NEUROVAULT_KEEP_GRIDDED"
+_USUAL_ROOM = 20 * 10**9
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]*)?)\s*(?:([kmgt]?)(i?)b)?", re.I)
 
 
 def reject_unknown(
@@ -204,3 +211,58 @@ def parse_switch(value: object, name: str) -> bool:
         msg = f"{name}={shown(value)} is neither True nor False."
         raise ArgumentError(msg)
     return plain
+
+
+def parse_room(value: object) -> int:
+    """Read how many bytes of maps on their grid are kept.
+
+    Parameters
+    ----------
+    value : object
+        True for 20 GB, False for none; a number of bytes; text such as ``"50 GB"``
+        or ``"16 GiB"``; None for what ``INTAKE_NEUROVAULT_KEEP_GRIDDED`` says, and
+        True where it is not set.
+
+    Returns
+    -------
+    int
+        Bytes; 0 for none.
+
+    Raises
+    ------
+    ArgumentError
+        If it is none of these.
+
+    Examples
+    --------
+    >>> parse_room(False), parse_room("1.5 GB"), parse_room("1 KiB")
+    (0, 1500000000, 1024)
+    """
+    name, plain = "keep_gridded", unboxed(value)
+    # NOTE: a template is empty where its variable is not set.
+    if plain is None or (isinstance(plain, str) and not plain.strip()):
+        plain = os.environ.get(_ROOM_VARIABLE, "").strip() or True
+        name = name if plain is True else _ROOM_VARIABLE
+    given = plain
+    if isinstance(plain, str):
+        text = plain.strip().lower()
+        plain = {"true": True, "false": False}.get(text, _bytes_in(text))
+    if isinstance(plain, bool):
+        return _USUAL_ROOM if plain else 0
+    if isinstance(plain, int | float) and 0 <= plain < float("inf"):
+        return int(plain)
+    msg = (
+        f"{name}={shown(given)} is neither True nor False nor a size; write one as "
+        "'50 GB', or as a number of bytes."
+    )
+    raise ArgumentError(msg)
+
+
+def _bytes_in(text: str) -> int | None:
+    """Read a number of bytes, with or without a unit."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        return None
+    number, power, binary = match.groups()
+    step = 1024 if binary else 1000
+    return int(float(number) * step ** " kmgt".index(power or " "))
