@@ -153,10 +153,11 @@ def build(
 
     Examples
     --------
+    >>> from contextlib import nullcontext
     >>> raw = {"id": 3, "collection_id": 1, "map_type": "Z map"}
     >>> image = Image.from_json(raw, base_url="https://neurovault.org")
     >>> def opener(files, *, doubted=False):
-    ...     return [None for _ in files]
+    ...     return nullcontext(None for _ in files)
     >>> recipe = Recipe(Reader.parse(), opener)
     >>> build([image], recipe).maps.shape
     (1, 61, 73, 61)

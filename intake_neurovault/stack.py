@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -36,7 +37,7 @@ class Opener(Protocol):
 
     def __call__(
         self, files: Sequence[ImageFile], /, *, doubted: bool = False
-    ) -> Sequence[Path | None]:
+    ) -> AbstractContextManager[Iterator[Path | None]]:
         """Give the local, verified file of each, downloading what is missing.
 
         Parameters
@@ -49,8 +50,10 @@ class Opener(Protocol):
 
         Returns
         -------
-        sequence of pathlib.Path or None
-            One for each file; None where it cannot be had and that is no error.
+        context manager that gives an iterator of pathlib.Path or None
+            One for each file, in their order and as soon as it is there; None where
+            it cannot be had and that is no error. While one is decoded, the next
+            may be on their way; leaving the context by an error calls them off.
 
         Raises
         ------
@@ -153,8 +156,8 @@ class MapStack:
     It has what :func:`dask.array.from_array` asks of an array. Indexing reads what
     is kept on the grid, and of that no more than is asked for. It opens the files of
     the other images, all in one call of the opener, and decodes them one after the
-    other, so that no more than the result and one map are in memory. A file that
-    turns out to be damaged or gone is opened once more.
+    other as they arrive, so that no more than the result and one map are in memory.
+    A file that turns out to be damaged or gone is opened once more.
     """
 
     maps: tuple[StackedMap, ...]
@@ -248,13 +251,13 @@ class MapStack:
             for row, each in enumerate(maps)
             if not self._load(each, window, block[row, ...])
         ]
-        paths = self._open([each for each, _ in lacking])
-        for (each, row), path in zip(lacking, paths, strict=True):
-            # NOTE: the opener may have found that nothing changed on the server, or
-            # have waited until somebody else kept the map.
-            if path is None or not self._load(each, window, row):
-                data = None if path is None else self._decode(each, path)
-                row[...] = np.nan if data is None else cut.take(data)
+        with self._opened([each for each, _ in lacking]) as paths:
+            for (each, row), path in zip(lacking, paths, strict=True):
+                # NOTE: the opener may have found that nothing changed on the server,
+                # or have waited until somebody else kept the map.
+                if path is None or not self._load(each, window, row):
+                    data = None if path is None else self._decode(each, path)
+                    row[...] = np.nan if data is None else cut.take(data)
         return block
 
     def _load(self, each: StackedMap, window: Window, row: Block) -> bool:
@@ -266,7 +269,8 @@ class MapStack:
         window.settle(row)
         return True
 
-    def _open(self, maps: Sequence[StackedMap]) -> list[Path | None]:
+    @contextmanager
+    def _opened(self, maps: Sequence[StackedMap]) -> Generator[Iterator[Path | None]]:
         """Make the files local, in one call."""
         for each in maps:
             if each.file is None and self.errors == "raise":
@@ -276,8 +280,8 @@ class MapStack:
                 )
                 raise MissingError(msg)
         files = [each.file for each in maps if each.file is not None]
-        opened = iter(self.opener(files) if files else ())
-        return [None if each.file is None else next(opened) for each in maps]
+        with self.opener(files) if files else nullcontext(iter(())) as opened:
+            yield (None if each.file is None else next(opened) for each in maps)
 
     def _decode(self, each: StackedMap, path: Path) -> Block | None:
         """Read one map, or raise or log as the policy says."""
@@ -304,7 +308,8 @@ class MapStack:
                 raise
             _log.info("The file of %s is looked at once more: %s", each.label, error)
             # NOTE: within the clause, so that a second error has the first behind it.
-            (again,) = self.opener([each.file], doubted=True)
+            with self.opener([each.file], doubted=True) as opened:
+                (again,) = opened
         return None if again is None else self._decode_once(each, again)
 
     def _decode_once(self, each: StackedMap, path: Path) -> Block:

@@ -302,7 +302,8 @@ def test_the_original_is_replaced_while_it_is_read(
 ) -> None:
     stack = ask().to_dask().maps.data._stack
     keeper, wanted = stack.keeper, stack.maps[0]
-    [path] = stack.opener([wanted.file])
+    with stack.opener([wanted.file]) as opened:
+        [path] = opened
     other = small.archive.file_bytes(81)
 
     class Meddler(type(stack.reader)):  # type: ignore[misc]
