@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import FileIO
@@ -42,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 _ITEM = np.dtype(np.float32).itemsize
 _MOST_SEEN = 1 << 16
+_TRY_AGAIN = 60.0  # seconds after a store could not be written
 
 _Stamp = tuple[int, int, int]
 
@@ -68,7 +70,7 @@ class _Seen:
 
 # NOTE: looking at both files again is enough to know that nothing has changed.
 _SEEN: dict[str, _Seen] = {}
-_TOLD: dict[Path, object] = {}
+_REFUSED: dict[Path, float] = {}
 
 
 @dataclass(frozen=True)
@@ -170,22 +172,30 @@ class Gridded:
         )
         # NOTE: the original may have been replaced while it was read.
         if source is not None and state is not None and is_same(state, look(path)):
-            origin = Origin(source, coverage)
-            data = encode(rules, origin, values, f"NeuroVault {file.label}")
-            self._keep(rules.path(file.collection_id, file.image_id), data)
+            self._keep(file, rules, Origin(source, coverage), values)
         warn_of_coverage(coverage, rules.grid, wanted.label)
         return values
 
-    def _keep(self, path: str, data: bytes) -> None:
-        store = self.mirror.store
+    def _keep(
+        self,
+        file: ImageFile,
+        rules: Rules,
+        origin: Origin,
+        values: NDArray[np.float32],
+    ) -> None:
+        store, now = self.mirror.store, time.monotonic()
+        refused = _REFUSED.get(store.root)
+        if refused is not None and now - refused < _TRY_AGAIN:
+            return
+        data = encode(rules, origin, values, f"NeuroVault {file.label}")
         if not Room(store.root / FOLDER, self.limit).claim(len(data)):
             return
         try:
-            store.save_bytes(path, data)
+            store.save_bytes(rules.path(file.collection_id, file.image_id), data)
         except StoreError as error:
-            mine = object()
-            if _TOLD.setdefault(store.root, mine) is mine:
+            if _REFUSED.setdefault(store.root, now) == now:
                 logger.warning("Maps on their grid are not kept: %s", error)
+            _REFUSED[store.root] = now
 
     def _look(
         self,

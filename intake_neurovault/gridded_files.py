@@ -63,7 +63,6 @@ image_3.nii'
     """What stands outside a map's field of view, as text, since NaN is not itself."""
 
     @staticmethod
-    @lru_cache(maxsize=256)
     def of(reader: Reader, discrete: bool) -> Rules | None:
         """Take them from a reader.
 
@@ -80,10 +79,8 @@ image_3.nii'
             None where the grid is each map's own, not read yet, or too large for
             NIfTI-1.
         """
-        grid = reader.grid
-        if not isinstance(grid, Grid) or max(grid.shape) > _LONGEST_AXIS:
-            return None
-        return Rules(grid, reader.method(discrete), reader.nan, str(reader.fill_value))
+        # NOTE: equal readers may differ in the sign of the zero that they fill with.
+        return _rules_of(reader, discrete, str(reader.fill_value))
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Rules:
@@ -336,7 +333,15 @@ def _content(found: Any, offset: int) -> Content:
     return Content(rules, origin, offset, int(found["checksum"]))
 
 
-# NOTE: thousands of files share the same rules.
+# NOTE: thousands of files share the same rules, here and below.
+@lru_cache(maxsize=256)
+def _rules_of(reader: Reader, discrete: bool, fill: str) -> Rules | None:
+    grid = reader.grid
+    if not isinstance(grid, Grid) or max(grid.shape) > _LONGEST_AXIS:
+        return None
+    return Rules(grid, reader.method(discrete), reader.nan, fill)
+
+
 @lru_cache(maxsize=256)
 def _rules(text: str) -> Rules:
     return Rules.from_json(json.loads(text))

@@ -187,14 +187,19 @@ def test_overwriting_is_not_spared(
     forge_all(data_dir)
     media(small)
     result = ask(mode="overwrite")
-    assert not is_forged(maps(result))
+    for _ in range(2):
+        # The same bytes have come again, so that what was made of them is right.
+        assert is_forged(maps(result))
     assert len(media(small)) == 3
-    # What this result has fetched is new enough for itself.
-    forge_all(data_dir)
-    assert is_forged(maps(result))
     for path in originals(data_dir):
         path.unlink()
-    assert not is_forged(maps(result))
+    small.archive.replace_file(71, small.archive.file_bytes(81))
+    small.archive.replace_file(72, small.archive.file_bytes(81))
+    found = maps(ask(mode="overwrite"))
+    assert not is_forged(found[0])
+    np.testing.assert_array_equal(found[0], found[1])
+    assert is_forged(found[2])
+    assert len(media(small)) == 3
 
 
 def test_a_file_that_was_uploaded_anew(
@@ -247,7 +252,7 @@ def test_a_record_that_was_edited_costs_no_computation(
     media(small)
     for _ in range(2):
         assert is_forged(maps(ask(mode="update")))
-    assert len(media(small)) <= 1
+    assert len(media(small)) == 1
 
 
 def test_a_file_that_was_edited_in_place(
@@ -317,8 +322,6 @@ def test_the_original_is_replaced_while_it_is_read(
     assert gridded(data_dir) == []
     keeper.read(wanted, stack.reader, path)
     assert gridded(data_dir) == []
-    maps(ask())
-    assert len(gridded(data_dir)) == 3
 
 
 # ---- what is damaged ---------------------------------------------------------------
@@ -503,7 +506,7 @@ def test_a_part_of_all_maps_reads_no_more_of_each(
 ) -> None:
     whole = maps(ask(grid="mni152-3mm"))
     array = ask(grid="mni152-3mm").to_dask().maps.data[part]
-    small.stop()
+    media(small)
     found = array.compute(scheduler="synchronous")
     np.testing.assert_array_equal(found, whole[part])
     before = bytes_read()
@@ -512,6 +515,7 @@ def test_a_part_of_all_maps_reads_no_more_of_each(
     array.compute(scheduler="synchronous")
     # The head of a file, 4 KiB, was read before.
     assert bytes_read() - before - nothing == len(IDS) * most
+    assert media(small) == []
 
 
 @needs_proc
@@ -601,7 +605,7 @@ def test_it_computes_in_other_processes(ask: Ask, data_dir: Path) -> None:
     assert len(gridded(data_dir)) == 3
     np.testing.assert_allclose(mean, maps(ask()).mean(axis=0), atol=1e-6)
     stack = pickle.loads(pickle.dumps(dataset.maps.data._stack))
-    assert stack == dataset.maps.data._stack
+    assert stack.keeper == dataset.maps.data._stack.keeper
     assert len(pickle.dumps(stack)) < 10_000
 
 

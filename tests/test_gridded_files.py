@@ -154,7 +154,7 @@ def test_any_tool_opens_a_file(grid: Grid, tmp_path: Path) -> None:
     assert image.header.get_xyzt_units() == ("mm", "sec")
     assert image.get_sform(coded=True)[1] == 2
     assert image.get_qform(coded=True)[1] == (2 if grid.axis_aligned else 0)
-    assert image.header.get_slope_inter() == (1, 0)
+    assert (image.dataobj.slope, image.dataobj.inter) == (1, 0)
     about = image.header["descrip"].item().decode("latin-1")
     assert about.startswith("NeuroVault image 3 (collection 12), on ")
     mapped = np.asanyarray(image.dataobj)
