@@ -117,7 +117,7 @@ class Window:
             Number of the first voxel in the file, and where it and the next go.
         """
         if self._cut.whole:
-            return [(0, memoryview(row.T).cast("B"))]
+            return [(0, row.T.data.cast("B"))]
         return self._stretches
 
     def settle(self, row: Block) -> None:
@@ -151,7 +151,7 @@ class Window:
             starts = planes
             parts = [each.reshape(-1)[:span] for each in memory]
         self._stretches = [
-            (first + int(plane) * line * rows, memoryview(part).cast("B"))
+            (first + int(plane) * line * rows, part.data.cast("B"))
             for plane, part in zip(starts, parts, strict=True)
         ]
         self._view = memory[:, :height, : right - left + 1].T
