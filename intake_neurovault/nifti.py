@@ -27,7 +27,7 @@ from intake_neurovault.errors import (
 from intake_neurovault.grid import Grid, GridFile, parse_grid
 from intake_neurovault.headers import Encoding, Geometry, make_image, parse_header
 from intake_neurovault.integrity import NiftiStream
-from intake_neurovault.resampling import resample
+from intake_neurovault.resampling import Method, resample
 
 __all__ = [
     "Geometry",
@@ -169,6 +169,28 @@ class Reader:
         """
         return replace(self, grid=resolve_grid(self.grid))
 
+    def method(self, discrete: bool) -> Method:
+        """Tell how values between voxels are made.
+
+        Parameters
+        ----------
+        discrete : bool
+            Whether the values are labels, so that ``"auto"`` must not mix them.
+
+        Returns
+        -------
+        {"continuous", "linear", "nearest"}
+            What `interpolation` stands for.
+
+        Examples
+        --------
+        >>> Reader.parse().method(discrete=True)
+        'nearest'
+        """
+        if self.interpolation == "auto":
+            return "nearest" if discrete else "continuous"
+        return self.interpolation
+
     def __call__(
         self, path: str | os.PathLike[str], *, discrete: bool, label: str
     ) -> NDArray[np.float32]:
@@ -209,9 +231,7 @@ class Reader:
             if self.nan == "zero":
                 values[~np.isfinite(values)] = 0
             return values
-        method = self.interpolation
-        if method == "auto":
-            method = "nearest" if discrete else "continuous"
+        method = self.method(discrete)
         values, outside = resample(data, source.matrix, grid.matrix, grid.shape, method)
         if self.nan == "zero":
             values[np.isnan(values)] = 0
