@@ -6,7 +6,6 @@ resampling into one picklable value, :class:`Reader`.
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import warnings
@@ -17,8 +16,8 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from intake_neurovault.decoding import NiftiFile
 from intake_neurovault.errors import (
-    ArgumentError,
     CorruptFileError,
     GeometryError,
     GridError,
@@ -27,6 +26,7 @@ from intake_neurovault.errors import (
 from intake_neurovault.grid import Grid, GridFile, parse_grid
 from intake_neurovault.headers import Encoding, Geometry, make_image, parse_header
 from intake_neurovault.integrity import NiftiStream
+from intake_neurovault.parameters import check_choice, parse_fill
 from intake_neurovault.resampling import Method, resample
 
 __all__ = [
@@ -44,6 +44,7 @@ Interpolation = Literal["auto", "continuous", "linear", "nearest"]
 NanPolicy = Literal["keep", "zero"]
 
 _LEAST_COVERAGE = 0.5
+_SCALED_AT_ONCE = 1 << 14
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,13 +125,13 @@ class Reader:
         ArgumentError
             If another argument is not.
         """
-        _check_choice("interpolation", interpolation, get_args(Interpolation))
-        _check_choice("nan", nan, get_args(NanPolicy))
+        check_choice("interpolation", interpolation, get_args(Interpolation))
+        check_choice("nan", nan, get_args(NanPolicy))
         return cls(
             parse_grid(grid),
             cast(Interpolation, interpolation),
             cast(NanPolicy, nan),
-            _parse_fill(fill_value),
+            parse_fill(fill_value),
         )
 
     def to_arguments(self) -> dict[str, Any]:
@@ -249,7 +250,7 @@ class Reader:
         grid = resolve_grid(self.grid)
         source, data = _read_map(Path(path), label)
         if grid is None or source.isclose(grid):
-            values = np.array(data)
+            values = np.require(data, requirements="W")
             if self.nan == "zero":
                 values[~np.isfinite(values)] = 0
             return values, 1.0
@@ -257,8 +258,10 @@ class Reader:
         values, outside = resample(data, source.matrix, grid.matrix, grid.shape, method)
         if self.nan == "zero":
             values[np.isnan(values)] = 0
-        values[outside] = self.fill_value
-        return values, 1 - float(outside.mean())
+        lost = np.count_nonzero(outside)
+        if lost:
+            values[outside] = self.fill_value
+        return values, 1 - lost / outside.size
 
 
 def read_geometry(path: str | os.PathLike[str], *, label: str) -> Geometry:
@@ -343,8 +346,8 @@ def warn_of_coverage(coverage: float, grid: Grid, label: str) -> None:
 def _read_map(path: Path, label: str) -> tuple[Grid, NDArray[np.float32]]:
     """Read the grid and the numbers; the array may be read-only."""
     with path.open("rb", buffering=0) as source:
-        stream = NiftiStream(source, label)
-        raw = stream.header()
+        file = NiftiFile(source, label)
+        raw = file.header()
         geometry, encoding = parse_header(raw, label)
         if encoding.dtype.kind not in "iuf":
             msg = (
@@ -352,7 +355,7 @@ def _read_map(path: Path, label: str) -> tuple[Grid, NDArray[np.float32]]:
                 "real number per voxel; leave it out of the query"
             )
             raise GeometryError(msg)
-        numbers = stream.numbers(raw)
+        numbers = file.numbers(raw)
     if not math.isfinite(encoding.intercept):
         msg = f"{label}: the header scales by the intercept {encoding.intercept}"
         raise CorruptFileError(msg)
@@ -360,37 +363,29 @@ def _read_map(path: Path, label: str) -> tuple[Grid, NDArray[np.float32]]:
 
 
 def _decoded(
-    numbers: bytes, encoding: Encoding, shape: tuple[int, int, int]
+    numbers: memoryview, encoding: Encoding, shape: tuple[int, int, int]
 ) -> NDArray[np.float32]:
     """Apply the header's scaling in double precision, as nibabel does."""
-    stored = np.frombuffer(numbers, encoding.dtype).reshape(shape, order="F")
+    stored = np.frombuffer(numbers, encoding.dtype)
     # Values beyond float32, and signalling NaN, are the map's, not an accident.
     with np.errstate(over="ignore", invalid="ignore"):
         if (encoding.slope, encoding.intercept) != (1, 0):
-            stored = stored.astype(np.float64)
-            stored *= encoding.slope
-            stored += encoding.intercept
-        return stored.astype(np.float32, copy=False)
+            stored = _scaled(stored, encoding.slope, encoding.intercept)
+        values = np.require(stored, np.float32, "A")
+    return values.reshape(shape, order="F")
 
 
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    """Refuse what is not among the choices, and suggest what is."""
-    if value in choices:
-        return
-    close = difflib.get_close_matches(str(value).lower(), choices, n=1)
-    hint = f"did you mean {close[0]!r}? It" if close else "it"
-    msg = f"{name}={value!r} is unknown; {hint} is one of {', '.join(choices)}."
-    raise ArgumentError(msg)
-
-
-def _parse_fill(value: Any) -> float:
-    """Understand a number, also as text."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = None
-    largest = float(np.finfo(np.float32).max)
-    if number is None or isinstance(value, bool) or largest < abs(number) < math.inf:
-        msg = f"fill_value={value!r} must be a number that float32 can hold"
-        raise ArgumentError(msg)
-    return number
+def _scaled(
+    stored: NDArray[Any], slope: float, intercept: float
+) -> NDArray[np.float32]:
+    """Scale block after block, so that double precision needs no memory of its own."""
+    values = np.empty(stored.size, np.float32)
+    block = np.empty(min(stored.size, _SCALED_AT_ONCE))
+    for start in range(0, stored.size, _SCALED_AT_ONCE):
+        some = slice(start, start + _SCALED_AT_ONCE)
+        doubles = block[: stored[some].size]
+        doubles[:] = stored[some]
+        doubles *= slope
+        doubles += intercept
+        values[some] = doubles
+    return values

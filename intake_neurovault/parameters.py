@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from types import MappingProxyType
+from typing import Any
 
 from intake_neurovault.errors import ArgumentError, UnknownArgumentError
 from intake_neurovault.refs import shown, unboxed
@@ -16,7 +18,9 @@ __all__ = [
     "BASIC_IMAGE_TERMS",
     "DEFAULTS",
     "DEFAULT_MAX_IMAGES",
+    "check_choice",
     "parse_cap",
+    "parse_fill",
     "parse_room",
     "parse_switch",
     "reject_unknown",
@@ -90,6 +94,8 @@ _NILEARNS = MappingProxyType(
 """Arguments of nilearn's that have other names here."""
 
 _ENDLESS = frozenset({"none", "null", "inf"})
+
+_LARGEST = (2 - 2**-23) * 2.0**127  # of float32
 
 _ROOM_VARIABLE = "INTAKE_NEUROVAULT_KEEP_GRIDDED"
 _USUAL_ROOM = 20 * 10**9
@@ -211,6 +217,68 @@ def parse_switch(value: object, name: str) -> bool:
         msg = f"{name}={shown(value)} is neither True nor False."
         raise ArgumentError(msg)
     return plain
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Refuse what is not among the choices, and suggest what is.
+
+    Parameters
+    ----------
+    name : str
+        The argument, for the message.
+    value : object
+        What was given.
+    choices : tuple of str
+        What there is.
+
+    Raises
+    ------
+    ArgumentError
+        If it is none of them.
+
+    Examples
+    --------
+    >>> check_choice("nan", "keep", ("keep", "zero"))
+    """
+    if value in choices:
+        return
+    close = get_close_matches(str(value).lower(), choices, n=1)
+    hint = f"did you mean {close[0]!r}? It" if close else "it"
+    msg = f"{name}={value!r} is unknown; {hint} is one of {', '.join(choices)}."
+    raise ArgumentError(msg)
+
+
+def parse_fill(value: Any) -> float:
+    """Read what stands outside a map's field of view.
+
+    Parameters
+    ----------
+    value : object
+        A number, also as text; it may be infinite or NaN.
+
+    Returns
+    -------
+    float
+        The number.
+
+    Raises
+    ------
+    ArgumentError
+        If it is none, or one that float32 cannot hold.
+
+    Examples
+    --------
+    >>> parse_fill("-1.5")
+    -1.5
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = None
+    if number is None or isinstance(value, bool) or _LARGEST < abs(number) < math.inf:
+        msg = f"fill_value={value!r} must be a number that float32 can hold"
+        raise ArgumentError(msg)
+    return number
 
 
 def parse_room(value: object) -> int:
