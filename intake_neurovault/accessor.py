@@ -15,12 +15,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from intake_neurovault.orientation import affine_of, spatial_dims
 from intake_neurovault.coordinates import NIFTI
 from intake_neurovault.errors import GeometryError
 from intake_neurovault.grid import Grid
 from intake_neurovault.matrix import flatten, unflatten
 from intake_neurovault.nifti import make_image
+from intake_neurovault.orientation import affine_of, spatial_dims
 from intake_neurovault.regions import ball, parse_mask
 
 if TYPE_CHECKING:
