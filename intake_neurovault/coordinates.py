@@ -6,9 +6,11 @@ All of it in types that netCDF and zarr both give back as they were.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -33,7 +35,11 @@ NIFTI = "nifti"
 """Name of the scalar coordinate whose attributes are the NIfTI header's facts."""
 
 _BOOLEAN_CODES = "1 = true, 0 = false, NaN = not said"
-_FIRST_NS, _LAST_NS = datetime(1678, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
+_FIRST_NS, _LAST_NS = np.datetime64("1678-01-01"), np.datetime64("2262-01-01")
+_USUAL_DATE = re.compile(
+    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?)(Z|[+-]\d\d:\d\d)", re.ASCII
+)
+_TO_JSON = json.JSONEncoder(sort_keys=True, default=str).encode
 _LARGEST_INT = 2**63
 _DIMENSIONLESS = frozenset(
     {
@@ -196,8 +202,14 @@ def dataset_attrs(
         "license": "CC0-1.0",
         "citation_dois": " ".join(dois),
         "references": "https://doi.org/10.3389/fninf.2015.00008",
-        "intake_neurovault_version": version("intake-neurovault"),
+        "intake_neurovault_version": _own_version(),
     }
+
+
+@cache
+def _own_version() -> str:
+    # NOTE: a look at the disk each time.
+    return version("intake-neurovault")
 
 
 _DIRECTIONS = {
@@ -269,7 +281,7 @@ def image_columns(
     }
     extra = [image.extra for image in images]
     if any(extra):
-        texts = [json.dumps(each, sort_keys=True, default=str) for each in extra]
+        texts = [_TO_JSON(each) if each else "{}" for each in extra]
         columns["extra"] = Column(_texts(texts), {"long_name": _LONG_NAMES["extra"]})
     return columns
 
@@ -312,20 +324,34 @@ def _texts(values: Sequence[Any]) -> NDArray[Any]:
 
 
 def _dates(values: Sequence[Any]) -> NDArray[Any]:
-    moments = np.array([_moment(v) for v in values], dtype="datetime64[us]")
+    """Read ISO dates as UTC; NaT for none, or one that [ns] cannot hold."""
+    parts = [_clock_and_zone(v) for v in values]
+    moments = np.array([clock for clock, _ in parts], dtype="datetime64[us]")
+    ahead = {zone: _ahead_of_utc(zone) for zone in {zone for _, zone in parts}}
+    moments -= np.array([ahead[zone] for _, zone in parts], dtype="timedelta64[us]")
+    moments[(moments < _FIRST_NS) | (moments >= _LAST_NS)] = np.datetime64("NaT")
     return moments.astype("datetime64[ns]")
 
 
-def _moment(value: str | None) -> datetime | None:
-    """Read an ISO date as naive UTC; None for none, or one that [ns] cannot hold."""
+def _clock_and_zone(value: str | None) -> tuple[str, str]:
+    """Split a date as the server writes it; others are brought into that form.
+
+    numpy reads many such texts in a tenth of the time in which they become
+    `datetime` objects, but without a zone.
+    """
     if value is None:
-        return None
+        return "NaT", "Z"
+    usual = _USUAL_DATE.fullmatch(value)
+    if usual is not None:
+        return usual[1], usual[2]
     moment = datetime.fromisoformat(value)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    if not _FIRST_NS <= moment < _LAST_NS:
-        return None
-    return moment.astimezone(UTC).replace(tzinfo=None)
+    clock = moment.replace(tzinfo=None).isoformat()
+    return clock, moment.isoformat()[len(clock) :] or "Z"
+
+
+def _ahead_of_utc(zone: str) -> timedelta:
+    offset = datetime.fromisoformat(f"2000-01-01T00:00:00{zone}").utcoffset()
+    return offset or timedelta()
 
 
 _WRITERS: Mapping[Kind, Callable[[Sequence[Any]], NDArray[Any]]] = {

@@ -205,12 +205,12 @@ class MapStack:
         text = json.dumps([files, rules, grid])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
-    def take(self, positions: Sequence[int] | NDArray[Any]) -> MapStack:
+    def take(self, positions: slice | Sequence[int] | NDArray[Any]) -> MapStack:
         """Choose some of the maps.
 
         Parameters
         ----------
-        positions : sequence or 1-D array
+        positions : slice, sequence or 1-D array
             Positions on the first axis, or one boolean for each map.
 
         Returns
@@ -218,6 +218,8 @@ class MapStack:
         MapStack
             The same with these maps only, in this order.
         """
+        if isinstance(positions, slice):
+            return replace(self, maps=self.maps[positions])
         chosen = np.arange(len(self.maps))[np.asarray(positions)].tolist()
         return replace(self, maps=tuple(self.maps[i] for i in chosen))
 

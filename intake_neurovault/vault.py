@@ -301,7 +301,11 @@ class Vault:
         for file in files if doubted else ():
             self.mirror.store.doubt(file)
         items = ((file, None) for file in files)
-        with Downloads(self.mirror, pool).arriving(items, report) as arrived:
+        # NOTE: each of dask's threads is here with a chunk of its own.
+        with (
+            sharing(self.pool.workers, everywhere=True),
+            Downloads(self.mirror, pool).arriving(items, report) as arrived,
+        ):
             yield (path for _, path in arrived)
         for failure in report.failures:
             logger.warning("Left empty: %s", failure.reason)

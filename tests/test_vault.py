@@ -8,12 +8,14 @@ import pickle
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import asked, find, ids, many_collections, vault_of
+from asking import BusyServer, asked, find, ids, many_collections, vault_of
 from trees import gzipped
 
 from intake_neurovault.decoder import PATIENCE
@@ -385,6 +387,20 @@ class HeldServer(NeuroVaultServer):
             self.asked_for.set()
             self.told.wait(60)
         return super().prepare(asked)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_threads_of_a_computation_share_the_workers(
+    data_dir: Path, workers: int
+) -> None:
+    with BusyServer(many_collections(1, 24, gzipped(1)), MEDIA, 0.02) as server:
+        files = files_of(find(server, data_dir, collection_ids=[1]).images)
+        vault = vault_of(server, data_dir, workers=workers)
+        blocks = [files[first : first + 6] for first in range(0, 24, 6)]
+        with ThreadPoolExecutor(4) as threads:
+            paths = list(threads.map(partial(opened, vault), blocks))
+    assert sum(path is not None for block in paths for path in block) == 24
+    assert server.most == workers
 
 
 @pytest.fixture
