@@ -234,8 +234,10 @@ class Gridded:
         """Tell whether what a map was made of is what is wanted in this mode."""
         mode, store = self.mirror.listings.mode, self.mirror.store
         same = source.file is not None and file.same_bytes_as(source.file)
-        # NOTE: once the original is gone, nothing says how old the map's bytes are.
-        still_same = same and mode != "overwrite"
+        # NOTE: what was not downloaded here may have been edited by hand, which its
+        # length tells; and once it is gone, nothing says how old it was.
+        served = source.added is not None or source.size == file.file_size
+        still_same = same and served and mode != "overwrite"
         if state is None:
             return still_same
         if source.holds_for(state):

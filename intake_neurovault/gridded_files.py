@@ -30,6 +30,7 @@ from intake_neurovault.resampling import Method
 FOLDER = f"{OURS}/gridded"
 """The folder of gridded maps, in a store."""
 
+# NOTE: counts up with the layout, and when a reader gives other values than before.
 _FORMAT = 1
 _HEAD = 4096
 _LONGEST_HEAD = 1 << 16

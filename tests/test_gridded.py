@@ -33,7 +33,8 @@ from gridded_maps import (
     states,
 )
 
-from intake_neurovault import SearchResult, search
+from intake_neurovault import SearchResult, layout, search
+from intake_neurovault.atomic import DAY
 from intake_neurovault.errors import CorruptFileError, NeuroVaultWarning, OfflineError
 from intake_neurovault.nifti import read_geometry
 from intake_neurovault.testing import PRIVATE_NAME, NeuroVaultServer
@@ -264,6 +265,37 @@ def test_a_file_that_was_edited_in_place(
     assert not np.array_equal(new[0], old[0])
     np.testing.assert_array_equal(new[1:], old[1:])
     np.testing.assert_array_equal(maps(ask(keep_gridded=False)), new)
+
+
+def test_a_file_that_was_edited_and_removed(
+    ask: Ask, small: NeuroVaultServer, data_dir: Path
+) -> None:
+    first, path = maps(ask()), originals(data_dir)[0]
+    receipt = data_dir / "neurovault" / layout.receipt_path(7, 71)
+    content = json.loads(receipt.read_text())
+    # Until a day after it was downloaded, another download is taken to be at work.
+    receipt.write_text(json.dumps(content | {"added": time.time() - 2 * DAY}))
+    path.write_bytes(small.archive.file_bytes(81))
+    edited = maps(ask())
+    assert not np.array_equal(edited[0], first[0])
+    forge_all(data_dir)
+    assert is_forged(maps(ask()))
+    path.unlink()
+    np.testing.assert_array_equal(maps(ask(image_ids=[71])), first[:1])
+
+
+def test_what_others_brought_serves_when_it_is_gone(
+    ask: Ask, small: NeuroVaultServer, data_dir: Path
+) -> None:
+    ask().fetch()
+    for path in (data_dir / "neurovault").rglob("receipts/collection_7/*.json"):
+        path.unlink()
+    first = maps(ask())
+    for path in originals(data_dir):
+        path.unlink()
+    media(small)
+    np.testing.assert_array_equal(maps(ask()), first)
+    assert media(small) == []
 
 
 def test_a_file_that_was_copied_is_known_by_its_bytes(ask: Ask, data_dir: Path) -> None:
