@@ -31,10 +31,10 @@ LONGEST = 1024
 # NOTE: the weights of a cubic spline decay without end. Those too small for float32
 # make a product twenty times slower; all that are left out are less than rounding is.
 _SMALLEST_WEIGHT = 1e-8
-# NOTE: up to so many products of two numbers OpenBLAS uses the thread that asks alone
-# (`interface/gemm.c`); with more, each of many threads would start others.
-_MOST_PRODUCTS = 1 << 18
-_ROWS: Mapping[Method, int] = MappingProxyType({"continuous": 16, "linear": 8})
+# NOTE: up to twice as many products of two numbers OpenBLAS uses the thread that asks
+# alone (`interface/gemm.c`); with more, each of many threads would start others.
+_MOST_PRODUCTS = 1 << 17
+_ROWS: Mapping[Method, int] = MappingProxyType({"continuous": 24, "linear": 8})
 
 
 class Axis(NamedTuple):
