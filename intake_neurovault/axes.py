@@ -81,8 +81,8 @@ class AxisWeights:
 
     @property
     def work(self) -> int:
-        """How many numbers are read to make one line of them."""
-        return sum(block.weights.size for block in self.blocks) or self.count
+        """How many products of two numbers it takes to add up one line of them."""
+        return sum(block.weights.size for block in self.blocks)
 
     def take(self, values: NDArray[Any], place: int) -> NDArray[Any]:
         """Choose voxels along an axis of an array.
