@@ -8,15 +8,15 @@ the boundary of the splines and the ties between neighbours are its own.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, sparse
+from scipy import ndimage
 
 Method = Literal["continuous", "linear", "nearest"]
 
@@ -31,7 +31,10 @@ LONGEST = 1024
 # NOTE: the weights of a cubic spline decay without end. Those too small for float32
 # make a product twenty times slower; all that are left out are less than rounding is.
 _SMALLEST_WEIGHT = 1e-8
-_MOST_REPEATED = 1 << 17
+# NOTE: up to twice as many products of two numbers OpenBLAS uses the thread that asks
+# alone (`interface/gemm.c`); with more, each of many threads would start others.
+_MOST_PRODUCTS = 1 << 17
+_ROWS: Mapping[Method, int] = MappingProxyType({"continuous": 24, "linear": 8})
 
 
 class Axis(NamedTuple):
@@ -49,16 +52,27 @@ class Axis(NamedTuple):
     """Whether scipy takes the step for a scale, rounded otherwise than a matrix."""
 
 
+class Block(NamedTuple):
+    """The weights of a few neighbouring voxels of a grid."""
+
+    rows: slice
+    """Which voxels of the grid, among those in the field of view."""
+    columns: slice
+    """Which voxels of the map have a weight in them."""
+    weights: NDArray[np.float32]
+    """Rows × columns."""
+
+
 @dataclass(frozen=True, eq=False)
 class AxisWeights:
     """What the voxels of a grid are: single voxels of the map, or sums of several."""
 
     inside: slice
     """Which voxels of the grid lie in the field of view."""
-    index: slice | NDArray[np.intp] | None
+    index: slice | NDArray[np.intp] | None = None
     """Which voxel of the map each of them is; None where they are sums."""
-    matrix: Any
-    """Else their weights, a float32 `scipy.sparse.csr_array` with a row for each."""
+    blocks: tuple[Block, ...] = ()
+    """Else their weights."""
 
     @property
     def count(self) -> int:
@@ -67,18 +81,18 @@ class AxisWeights:
 
     @property
     def work(self) -> int:
-        """How many numbers are read to make one line of them."""
-        return self.count if self.matrix is None else int(self.matrix.nnz)
+        """How many products of two numbers it takes to add up one line of them."""
+        return sum(block.weights.size for block in self.blocks)
 
-    def apply(self, values: NDArray[Any], place: int) -> NDArray[Any]:
-        """Interpolate along an axis of an array.
+    def take(self, values: NDArray[Any], place: int) -> NDArray[Any]:
+        """Choose voxels along an axis of an array.
 
         Parameters
         ----------
         values : ndarray
-            3-D, float32 where the voxels of the grid are sums.
-        place : {0, 1, 2}
-            The axis. The last one is slow to sum along.
+            3-D.
+        place : int
+            The axis.
 
         Returns
         -------
@@ -87,17 +101,33 @@ class AxisWeights:
         """
         if isinstance(self.index, slice):
             return values[(slice(None),) * place + (self.index,)]
-        if self.index is not None:
-            return values.take(self.index, place)
+        return values.take(cast(NDArray[np.intp], self.index), place)
+
+    def add(self, values: NDArray[np.float32], place: int) -> NDArray[np.float32]:
+        """Add up voxels along an axis of an array.
+
+        Parameters
+        ----------
+        values : ndarray
+            3-D, float32, C-contiguous.
+        place : int
+            The axis.
+
+        Returns
+        -------
+        ndarray
+            C-contiguous, and that axis is the first one, with `count` voxels.
+        """
         before, after = values.shape[:place], values.shape[place + 1 :]
-        lines = values.reshape(math.prod(before), values.shape[place], -1)
-        times = max(1, _MOST_REPEATED // self.work)
-        parts = [
-            _repeated(self, len(some)) @ some.reshape(-1, some.shape[-1])
-            for some in np.split(lines, range(times, len(lines), times))
-        ]
-        made = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return made.reshape(*before, self.count, *after)
+        made = np.empty((self.count, *before, *after), np.float32)
+        if after:
+            lines = values.reshape(math.prod(before), values.shape[place], -1)
+        else:
+            lines = values.reshape(1, -1, values.shape[place]).swapaxes(1, 2)
+        sums = made.reshape(self.count, len(lines), -1).swapaxes(0, 1)
+        for rows, columns, weights in self.blocks:
+            _multiply(weights, lines[:, columns], sums[:, rows])
+        return made
 
 
 @lru_cache(maxsize=128)
@@ -118,8 +148,7 @@ def axis_weights(axis: Axis, method: Method) -> AxisWeights:
 
     Examples
     --------
-    >>> thirds = axis_weights(Axis(4, 1.5, 0.0, 3, True), "linear")
-    >>> thirds.matrix.toarray()
+    >>> axis_weights(Axis(4, 1.5, 0.0, 3, True), "linear").blocks[0].weights
     array([[1. , 0. , 0. , 0. ],
            [0. , 0.5, 0.5, 0. ],
            [0. , 0. , 0. , 1. ]], dtype=float32)
@@ -130,27 +159,45 @@ def axis_weights(axis: Axis, method: Method) -> AxisWeights:
     nearest = _interpolated(axis, numbers, "nearest")
     found = np.flatnonzero(~np.isnan(nearest))
     if not found.size:
-        return AxisWeights(slice(0, 0), slice(0, 0), None)
+        return AxisWeights(slice(0, 0), slice(0, 0))
     inside = slice(int(found[0]), int(found[-1]) + 1)
     if method == "nearest":
-        return AxisWeights(inside, _as_slice(nearest[inside].astype(np.intp)), None)
+        return AxisWeights(inside, _as_slice(nearest[inside].astype(np.intp)))
     units = np.eye(axis.size)
     weights = np.stack([_interpolated(axis, unit, method)[inside] for unit in units], 1)
     weights[np.abs(weights) < _SMALLEST_WEIGHT] = 0
-    matrix = sparse.csr_array(weights.astype(np.float32))
+    matrix = weights.astype(np.float32)
     # NOTE: whole steps that were rounded on the way are whole again by now.
-    if matrix.nnz == len(weights) and (matrix.data == 1).all():
-        return AxisWeights(inside, _as_slice(matrix.indices.astype(np.intp)), None)
-    return AxisWeights(inside, None, matrix)
+    if np.isin(matrix, (0, 1)).all():
+        return AxisWeights(inside, _as_slice(matrix.argmax(axis=1)))
+    return AxisWeights(inside, blocks=tuple(_blocks(matrix, _ROWS[method])))
 
 
-@lru_cache(maxsize=16)
-def _repeated(weights: AxisWeights, times: int) -> Any:
-    """Give a matrix that does for several stacked arrays what one does for each."""
-    if times == 1:
-        return weights.matrix
-    blocks = sparse.eye_array(times, dtype=np.float32)
-    return sparse.kron(blocks, weights.matrix, format="csr")
+def _blocks(matrix: NDArray[np.float32], rows_at_once: int) -> Iterator[Block]:
+    """Cut out of a matrix what is not zero, a few rows at a time."""
+    start = 0
+    for part in np.array_split(matrix, math.ceil(len(matrix) / rows_at_once)):
+        used = np.flatnonzero(part.any(axis=0))
+        columns = slice(int(used[0]), int(used[-1]) + 1)
+        rows = slice(start, start + len(part))
+        yield Block(rows, columns, np.ascontiguousarray(part[:, columns]))
+        start = rows.stop
+
+
+def _multiply(
+    weights: NDArray[np.float32], lines: NDArray[np.float32], out: NDArray[np.float32]
+) -> None:
+    """Multiply a matrix with each of several, in pieces."""
+    length = lines.shape[-1]
+    width = max(1, min(length, _MOST_PRODUCTS // weights.size))
+    whole = length - length % width
+    pieces = [
+        array[..., :whole].reshape(*array.shape[:2], -1, width).swapaxes(1, 2)
+        for array in (lines, out)
+    ]
+    np.matmul(weights, pieces[0], out=pieces[1])
+    if whole < length:
+        np.matmul(weights, lines[..., whole:], out=out[..., whole:])
 
 
 def _interpolated(

@@ -1,14 +1,14 @@
 """Interpolation in space where the axes are parallel: along one after the other.
 
-The sums are products with sparse matrices, which `scipy.sparse` computes in the thread
-that asks, without the interpreter's lock. Dense products would start threads of their
-own in each of many threads, unless their number were changed for the whole process.
+The sums are products of matrices, in pieces so small that BLAS computes each in the
+thread that asks, without the interpreter's lock. Larger ones would start threads in
+each of many threads, unless their number were changed for the whole process.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import permutations
 from typing import Any, NamedTuple
 
@@ -16,9 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intake_neurovault.axes import LONGEST, Axis, AxisWeights, Method, axis_weights
-
-_MOVE = 4
-"""The work of moving a number in memory, where that of adding a product is 1."""
 
 
 class Alignment(NamedTuple):
@@ -98,30 +95,25 @@ def interpolate(
     # In any other the sums are done in the same order, and so have the same values.
     values, axes = data.T, [alignment.order.index(axis) for axis in (2, 1, 0)]
     for place, axis in enumerate(axes):
-        if isinstance(weights[axis].index, slice):
-            values = weights[axis].apply(values, place)
-    sums = [axis for axis in axes if not isinstance(weights[axis].index, slice)]
-    for axis in min(
-        permutations(sums), key=lambda some: _work(some, axes, values.shape, weights)
-    ):
-        if axes[-1] == axis:
-            values, axes = np.ascontiguousarray(values.T), axes[::-1]
-        values = weights[axis].apply(values, axes.index(axis))
+        if not weights[axis].blocks:
+            values = weights[axis].take(values, place)
+    sums = [axis for axis in axes if weights[axis].blocks]
+    if sums:
+        values = np.ascontiguousarray(values)
+    shape = dict(zip(axes, values.shape, strict=True))
+    for axis in min(permutations(sums), key=lambda some: _work(some, shape, weights)):
+        place = axes.index(axis)
+        values = weights[axis].add(values, place)
+        axes.insert(0, axes.pop(place))
     out[tuple(each.inside for each in weights)] = values.transpose(np.argsort(axes))
 
 
 def _work(
-    sums: Sequence[int],
-    axes: Sequence[int],
-    shape: Sequence[int],
-    weights: Sequence[AxisWeights],
+    sums: Sequence[int], shape: Mapping[int, int], weights: Sequence[AxisWeights]
 ) -> int:
-    """Tell the work of interpolating along some axes, one after the other."""
-    sizes, work = dict(zip(axes, shape, strict=True)), 0
+    """Tell the work of adding up along some axes, one after the other."""
+    sizes, work = dict(shape), 0
     for axis in sums:
-        if axes[-1] == axis:
-            work += _MOVE * math.prod(sizes.values())
-            axes = axes[::-1]
         work += weights[axis].work * math.prod(sizes.values()) // sizes[axis]
         sizes[axis] = weights[axis].count
     return work

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
 import subprocess
 import tracemalloc
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from intake_neurovault.decoding import NiftiFile
+from intake_neurovault.decoding import LARGEST, NiftiFile
 from intake_neurovault.errors import CorruptFileError
 from intake_neurovault.inflation import QUICKEST, STANDARD, Libraries
 from intake_neurovault.integrity import NiftiStream
@@ -137,6 +138,18 @@ class TestWholeFiles:
         path = put(tmp_path, PACKED[:-200])
         with path.open("rb", buffering=0) as source:
             assert NiftiFile(source, LABEL, libraries).header().shape == SHAPE
+
+
+def test_what_is_too_large_for_memory_is_read_piece_by_piece(tmp_path: Path) -> None:
+    path = put(tmp_path, PACKED)
+    os.truncate(path, LARGEST + 1)
+    tracemalloc.start()
+    try:
+        assert numbers(path) == NUMBERS
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20
 
 
 @every_library

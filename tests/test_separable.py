@@ -214,11 +214,13 @@ class TestWeights:
         assert axis_weights(axis, "continuous") is axis_weights(axis, "continuous")
 
     def test_a_cubic_spline_reaches_as_far_as_float32_does(self) -> None:
-        matrix = axis_weights(Axis(91, 1.5, 0.0, 61, True), "continuous").matrix
-        assert matrix.dtype == np.float32
-        assert np.abs(matrix.data).min() >= 1e-8
-        assert np.diff(matrix.indptr).max() < 32
-        np.testing.assert_allclose(matrix.sum(axis=1), 1, rtol=0, atol=1e-6)
+        blocks = axis_weights(Axis(91, 1.5, 0.0, 61, True), "continuous").blocks
+        assert [block.rows.stop for block in blocks] == [21, 41, 61]
+        for _, columns, weights in blocks:
+            assert weights.dtype == np.float32
+            assert weights.shape[1] == columns.stop - columns.start < 64
+            assert np.abs(weights[weights != 0]).min() >= 1e-8
+            np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=0, atol=1e-6)
 
     def test_threads_may_ask_at_the_same_time(self) -> None:
         rng = np.random.default_rng(0)
