@@ -12,10 +12,11 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import disk_usage
 from typing import NamedTuple
 
 from intake_neurovault.forks import PerProcess
@@ -37,6 +38,8 @@ class _Tally:
 
     total: int
     """Bytes in it, as far as is known."""
+    limit: int
+    """Bytes that may be in it."""
     unseen: int = 0
     """Bytes that were added since somebody looked."""
 
@@ -51,9 +54,35 @@ class _File(NamedTuple):
     path: str
 
 
+def free_bytes(folder: Path) -> int:
+    """Tell how much a disk still takes.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        A folder on it, absolute; it need not exist yet.
+
+    Returns
+    -------
+    int
+        Bytes; 0 if it cannot be looked at.
+
+    Examples
+    --------
+    >>> free_bytes(Path("/no/such/folder")) == free_bytes(Path("/no"))
+    True
+    """
+    try:
+        return disk_usage(next(each for each in folder.parents if each.exists())).free
+    except OSError:
+        return 0
+
+
 @dataclass(frozen=True)
 class Room:
     """A folder of gridded maps, and how much of them may be kept.
+
+    They never take more than half of what is left of a disk.
 
     Examples
     --------
@@ -66,6 +95,8 @@ class Room:
     """The folder."""
     limit: int
     """Bytes."""
+    free: Callable[[Path], int] = field(default=free_bytes, compare=False)
+    """Tells how much the disk still takes."""
 
     def claim(self, size: int) -> bool:
         """Make room for a file that is about to be written.
@@ -78,41 +109,43 @@ class Room:
         Returns
         -------
         bool
-            False if it is larger than all of the room.
+            False if there is not so much room, whatever is removed.
         """
         if size > self.limit:
             return False
         with _LOCK.get():
             tallies = _TALLIES.get()
             tally = tallies.get((self.folder, self.limit))
-            if tally is None or self._may_be_full(tally, size):
-                tally = _Tally(self._shrink(size))
+            if tally is None or _may_be_full(tally, size):
+                tally = self._look(size)
                 tallies[self.folder, self.limit] = tally
+            if tally.total + size > tally.limit:
+                return False
             tally.total += size
             tally.unseen += size
         return True
 
-    def _may_be_full(self, tally: _Tally, size: int) -> bool:
-        """Tell whether to look again: others may have added as much as this process."""
-        least, most = self.limit // 100, self.limit // 20
-        step = min(max((self.limit - tally.total) // 2, least), most)
-        return tally.total + size > self.limit or tally.unseen > step
-
-    def _shrink(self, size: int) -> int:
-        """Remove what was not used for longest, if need be; give what is left."""
-        files = list(_files(str(self.folder)))
-        total = sum(each.size for each in files)
-        if total + size <= self.limit:
-            return total
-        before = total
-        for each in sorted(files):
-            if total + size <= self.limit * _LEFT:
+    def _look(self, size: int) -> _Tally:
+        """Count what is there, and remove what was not used for longest, if need be."""
+        files = sorted(_files(str(self.folder)))
+        before = total = sum(each.size for each in files)
+        limit = min(self.limit, total + self.free(self.folder) // 2)
+        for each in files if total + size > limit else ():
+            if total + size <= limit * _LEFT:
                 break
             with suppress(OSError):
                 Path(each.path).unlink()
             total -= each.size
-        logger.info("Removed %d bytes of gridded maps to make room.", before - total)
-        return total
+        if total < before:
+            logger.info("Removed %d bytes of maps to make room.", before - total)
+        return _Tally(total, limit)
+
+
+def _may_be_full(tally: _Tally, size: int) -> bool:
+    """Tell whether to look again: others may have added as much as this process."""
+    least, most = tally.limit // 100, tally.limit // 20
+    step = min(max((tally.limit - tally.total) // 2, least), most)
+    return tally.total + size > tally.limit or tally.unseen > step
 
 
 def touch(path: str, found: os.stat_result) -> None:

@@ -83,6 +83,31 @@ def test_the_folder_is_looked_at_again_after_some_while(tmp_path: Path) -> None:
     assert left(tmp_path)[0] == 16
 
 
+def test_a_disk_is_never_filled(tmp_path: Path) -> None:
+    for number in range(1, 5):
+        put(tmp_path, number, used=9 - number)
+
+    def free(folder: Path) -> int:
+        assert folder == tmp_path
+        return 1000 - 100 * len(left(tmp_path))
+
+    # Of 600 bytes that are left, half may be taken: 700 together.
+    room = Room(tmp_path, limit=10_000, free=free)
+    for number in range(5, 8):
+        assert room.claim(100)
+        put(tmp_path, number)
+    assert left(tmp_path) == [1, 2, 3, 4, 5, 6, 7]
+    # Somebody else has taken the rest meanwhile: as much must go as comes, and more.
+    full = Room(tmp_path, limit=9999, free=lambda folder: 0)
+    assert full.claim(100)
+    assert left(tmp_path) == [3, 4, 5, 6, 7]
+
+
+def test_a_full_disk_has_no_room(tmp_path: Path) -> None:
+    assert not Room(tmp_path, limit=1000, free=lambda folder: 150).claim(100)
+    assert Room(tmp_path, limit=1000, free=lambda folder: 250).claim(100)
+
+
 def test_use_is_noted_once_an_hour_and_changes_nothing_else(tmp_path: Path) -> None:
     path = put(tmp_path, 1, used=2)
     before = path.stat()
