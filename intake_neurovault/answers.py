@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from heapq import merge
 from itertools import chain, groupby
-from operator import add, itemgetter
-from typing import Any
+from operator import add, itemgetter, sub
+from typing import Any, NamedTuple
 
 from intake_neurovault.bodies import Body, image_of
 from intake_neurovault.clauses import PLACES, Clause, clause_of
@@ -23,12 +23,45 @@ Row = tuple[int, int, Body]
 """The place of an image, the number of the collection that it names, its record."""
 
 
+class Sums(NamedTuple):
+    """How many records there are, and what the terms of a filter remove of them."""
+
+    number: int
+    """All of them."""
+    removed: list[int]
+    """Those that pass all terms before this one, but not this one."""
+    alone: list[int]
+    """Those that each term would remove if it were alone."""
+
+    def plus(self, other: Sums) -> Sums:
+        """Add other records.
+
+        Parameters
+        ----------
+        other : Sums
+            Of the same filter.
+
+        Returns
+        -------
+        Sums
+            Of both.
+
+        Examples
+        --------
+        >>> Sums(2, [1], [2]).plus(Sums(1, [0], [0]))
+        Sums(number=3, removed=[1], alone=[2])
+        """
+        removed = list(map(add, self.removed, other.removed))
+        alone = list(map(add, self.alone, other.alone))
+        return Sums(self.number + other.number, removed, alone)
+
+
 @dataclass
 class Answer:
     """Which images match, or may, and how many do not."""
 
-    counts: list[int]
-    """Of those that SQL can judge, as `questions.tally` gives them."""
+    sums: Sums
+    """Of those that SQL can judge."""
     places: list[tuple[Segment, list[int]]] = field(default_factory=list)
     """Where those are that match, or may; in ascending order."""
     apart: set[int] = field(default_factory=set)
@@ -55,15 +88,15 @@ class Answer:
             The answer.
         """
         terms, alone, doubled = terms or (), view.seen.offline, bool(view.doubled)
-        answer = cls([0] * (1 + 2 * len(terms)))
+        answer = cls(sums_of(len(terms), {}))
         for segment in view.parts(numbers):
             asked = tally(terms, alone=alone, doubled=doubled)
             ((*counts, text),) = segment.ask(asked)
-            answer.counts = list(map(add, answer.counts, counts))
+            sure = [int(place) for place in text.split(",")] if text else []
+            answer.sums = answer.sums.plus(_sums(counts, len(sure), len(terms)))
             others = segment.ask(apart(alone=alone, doubled=doubled))
             unsure = [place for (place,) in others]
             answer.apart.update(unsure)
-            sure = map(int, text.split(",")) if text else ()
             answer.places.append((segment, sorted([*sure, *unsure])))
         return answer
 
@@ -99,39 +132,35 @@ class Answer:
             yield from merge(*rows, key=itemgetter(0)) if rows[1:] else chain(*rows)
 
 
-def by_home(
-    numbers: Iterable[int], rows: Iterator[Row]
-) -> Iterator[tuple[int, Iterator[Row]]]:
-    """Give to each collection its images.
+def _sums(counts: Sequence[int], matching: int, terms: int) -> Sums:
+    """Read the answer to `questions.tally`."""
+    if not terms:
+        return Sums(counts[0], [], [])
+    total, *passed = *counts[:terms], matching
+    removed = list(map(sub, [total, *passed], passed))
+    return Sums(total, removed, [removed[0], *counts[terms:]])
+
+
+def by_home(rows: Iterator[Row]) -> Iterator[Iterator[Row]]:
+    """Part images by the collections they are in.
 
     Parameters
     ----------
-    numbers : iterable of int
-        The collections, ascending.
     rows : iterator of Row
-        Images of some of these, in ascending order of places.
+        Images, in ascending order of places.
 
     Yields
     ------
-    number : int
-        Each of the collections.
-    rows : iterator of Row
-        Its images, until the next collection is asked for.
+    iterator of Row
+        The images of one collection, until those of the next are asked for.
 
     Examples
     --------
-    >>> rows = iter([(2 * PLACES + 7, 2, Body((), b"[{}]"))])
-    >>> [(number, len(list(some))) for number, some in by_home([1, 2], rows)]
-    [(1, 0), (2, 1)]
+    >>> rows = [(home * PLACES + 7, home, Body((), b"[{}]")) for home in (1, 2, 2)]
+    >>> [len(list(some)) for some in by_home(iter(rows))]
+    [1, 2]
     """
-    groups = groupby(rows, key=_home)
-    home, images = next(groups, (None, None))
-    for number in numbers:
-        if home != number or images is None:
-            yield number, iter(())
-            continue
-        yield number, images
-        home, images = next(groups, (None, None))
+    return (images for _, images in groupby(rows, key=_home))
 
 
 def _home(row: Row) -> int:
@@ -209,35 +238,28 @@ def failing(condition: Filter, metadata: Mapping[str, Any]) -> int:
     return sum(1 << place for place, term in terms if not term.matches(metadata))
 
 
-def sums_of(
-    condition: Filter, failed: Mapping[int, int]
-) -> tuple[int, list[int], list[int]]:
+def sums_of(terms: int, failed: Mapping[int, int]) -> Sums:
     """Count what the terms of a filter remove.
 
     Parameters
     ----------
-    condition : Filter
-        The filter.
+    terms : int
+        How many there are.
     failed : mapping of int to int
         How many records fail just those terms whose bits are set; 0 for all that
         match.
 
     Returns
     -------
-    number : int
-        How many records there are.
-    removed, alone : list of int
-        How many each term removed, and would remove if it were alone.
+    Sums
+        The numbers.
 
     Examples
     --------
-    >>> from intake_neurovault.filters import parse_filter
-    >>> terms = {"name": "a", "age": 3}
-    >>> wanted = parse_filter(terms, kinds={}, where="image_terms")
-    >>> sums_of(wanted, {0b00: 5, 0b10: 2, 0b11: 1})
-    (8, [1, 2], [1, 3])
+    >>> sums_of(2, {0b00: 5, 0b10: 2, 0b11: 1})
+    Sums(number=8, removed=[1, 2], alone=[1, 3])
     """
-    bits = [1 << place for place in range(len(condition.terms()))]
+    bits = [1 << place for place in range(terms)]
     removed = [sum(n for f, n in failed.items() if f & -f == bit) for bit in bits]
     alone = [sum(n for f, n in failed.items() if f & bit) for bit in bits]
-    return sum(failed.values()), removed, alone
+    return Sums(sum(failed.values()), removed, alone)

@@ -50,7 +50,7 @@ class Index:
     >>> index = Index(Path("/no/such/store"), "https://neurovault.org")
     >>> with index.look(offline=True) as view:
     ...     view.refresh([12])
-    ...     view.home(12).listed
+    ...     view.homes[12].listed
     0
     >>> index.close()
     """

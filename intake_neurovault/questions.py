@@ -43,12 +43,12 @@ def tally(clauses: Sequence[Clause], *, alone: bool, doubled: bool) -> Clause:
     -------
     Clause
         Gives one row: how many there are; how many fulfil the first condition, the
-        first two, and so on; how many fail the first condition, the second, and so
-        on; the places of those that fulfil all, with commas in between.
+        first two, and so on, but not all; how many fail the second condition, the
+        third, and so on; the places of those that fulfil all, with commas in between.
     """
     names = [f"c{place}" for place in range(len(clauses))]
-    firsts = [" AND ".join(names[: place + 1]) for place in range(len(names))]
-    tests = [*firsts, *(f"NOT {name}" for name in names)]
+    firsts = [" AND ".join(names[:place]) for place in range(1, len(names))]
+    tests = [*firsts, *(f"NOT {name}" for name in names[1:])]
     counts = "".join(f", count(*) FILTER (WHERE {test})" for test in tests)
     columns = "".join(
         f", {each.sql} AS {name}" for each, name in zip(clauses, names, strict=True)

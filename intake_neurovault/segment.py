@@ -46,6 +46,8 @@ FORMAT = 2
 REFUSALS = (sqlite3.Error, OSError, ValueError, TypeError, KeyError, IndexError)
 """What a database that is damaged, or cannot be written, may answer with."""
 
+_PAGE = 8192  # bytes; larger ones cost less to go through, and more to look up
+_CACHE = 16_000  # kilobytes
 _OF_COLLECTIONS = ("collections", "collection_bodies")
 _OF_IMAGES = ("images", "image_bodies")
 _OF_FOLDERS = ("folders", "sidecars")
@@ -78,6 +80,7 @@ class Segment:
         self._folders: dict[int, tuple[Mark, int]] | None = None
         connection.create_function("holds", 3, self._holds, deterministic=True)
         connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE}")
         connection.execute("CREATE TEMP TABLE visits (home INTEGER PRIMARY KEY)")
         connection.execute("CREATE TEMP TABLE twice (id INTEGER PRIMARY KEY)")
         rows = connection.execute(f"SELECT home, {HOME} FROM homes")
@@ -99,6 +102,7 @@ class Segment:
             The segment.
         """
         connection = _connect(path)
+        connection.execute(f"PRAGMA page_size = {_PAGE}")
         connection.executescript(SCHEMA)
         return cls(connection)
 

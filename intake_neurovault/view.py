@@ -188,6 +188,11 @@ class View:
         """The images that may be in more than one collection."""
         return self._segments.doubled
 
+    @property
+    def homes(self) -> Mapping[int, Home]:
+        """What is known at once of each piece that was ever read."""
+        return self._segments.homes
+
     def refresh(self, numbers: Iterable[int], bar: Bar | None = None) -> None:
         """Read anew what has changed.
 
@@ -219,21 +224,6 @@ class View:
             else:
                 stale.append(number)
         return stale
-
-    def home(self, number: int) -> Home | None:
-        """Give what is known of a piece.
-
-        Parameters
-        ----------
-        number : int
-            The collection, or `EVERYTHING`.
-
-        Returns
-        -------
-        Home or None
-            None if it was never read.
-        """
-        return self._segments.homes.get(number)
 
     def segment(self, number: int) -> Segment:
         """Give the segment that has a piece.

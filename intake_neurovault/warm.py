@@ -13,7 +13,6 @@ from collections.abc import Callable, Container, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import takewhile
-from operator import sub
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from intake_neurovault.answers import (
     image_at,
     sums_of,
 )
-from intake_neurovault.errors import Failure, NeuroVaultError
+from intake_neurovault.errors import Failure
 from intake_neurovault.index import index_of
 from intake_neurovault.pieces import (
     COLLECTION_COLUMNS,
@@ -178,8 +177,7 @@ class _Walk:
         return self.pool.bar(number, "collection")
 
     def _is_usable(self, number: int) -> bool:
-        home = self.view.home(number)
-        if home is None or not self._may_use(home):
+        if not self._may_use(self.view.homes[number]):
             return False
         if self.named:
             about = self.view.about(number)
@@ -189,8 +187,9 @@ class _Walk:
         return True
 
     def _may_use(self, home: Home) -> bool:
-        young = home.complete and self.scope.is_young(home.fetched)
-        return home.regular and (self.scope.offline or young)
+        if self.scope.offline or not home.regular:
+            return home.regular
+        return home.complete and self.scope.is_young(home.fetched)
 
     # ---- which collections --------------------------------------------------
 
@@ -202,8 +201,8 @@ class _Walk:
         if not offline and not self._may_be_young(mark):
             return None
         view.refresh([EVERYTHING])
-        home = view.home(EVERYTHING)
-        if home is None or not self._may_use(home):
+        home = view.homes[EVERYTHING]
+        if not self._may_use(home):
             return None
         loose = sorted(set(view.seen.folders) - view.listed)
         view.refresh(loose, self._bar)
@@ -235,9 +234,8 @@ class _Walk:
                 self.names[number] = frozenset(metadata)
             if may_hold:
                 self.verdicts.append((number, failed))
-        homes = map(self.view.home, loose)
         known = {row[0] for row in rows}.issuperset(loose)
-        return known and all(home and home.regular for home in homes)
+        return known and all(self.view.homes[number].regular for number in loose)
 
     def _count_collections(self) -> None:
         """Count those that a search without the index would have looked at."""
@@ -249,7 +247,8 @@ class _Walk:
         if counted:
             terms = self.sieve.query.collection_filter
             tally = self.sieve.collection_tally
-            tally.count(terms, *sums_of(terms, Counter(each[1] for each in counted)))
+            failed = Counter(each[1] for each in counted)
+            tally.count(terms, *sums_of(len(terms.terms()), failed))
             names = (self.names.get(number) for number, _ in counted)
             tally.fields.update(*filter(None, names))
 
@@ -267,30 +266,37 @@ class _Walk:
         homes = answer.homes() - self.collections.keys()
         self.collections |= self.view.collections(homes)
         with closing(answer.rows(self.scope.url)) as rows:
-            visited = self._visit(numbers, rows, answer.apart)
+            visited = self._visit(numbers, rows, answer)
         if visited is None:
             return False
         self.visited += len(visited)
         if visited:
             if visited != holding:
                 answer = Answer.of(self.view, visited, self.terms)
-            self._count(answer.counts)
+            terms = sieve.query.image_filter
+            apart = sums_of(len(terms.terms()), self.failed)
+            sums = apart if self.terms is None else answer.sums.plus(apart)
+            sieve.image_tally.count(terms, *sums)
+            self.failed.clear()
         return True
 
     def _visit(
-        self, numbers: list[int], rows: Iterator[Row], unsure: Container[int]
+        self, numbers: list[int], rows: Iterator[Row], answer: Answer
     ) -> list[int] | None:
         """Look at the images of collections; None if too much is missing."""
         visited = []
-        for number, images in by_home(numbers, rows):
+        holding = answer.homes()
+        groups = by_home(rows)
+        for number in numbers:
             if self.named and not self.sieve.passes(self.collections[number]):
                 continue
             visited.append(number)
-            if not self._account(number, self.view.home(number)):
+            if not self._account(number, self.view.homes[number]):
                 return None
-            self._sift(number, images, unsure)
-            if self.sieve.full:
-                break
+            if number in holding:
+                self._sift(number, next(groups), answer.apart)
+                if self.sieve.full:
+                    break
         return visited
 
     def _sift(self, number: int, rows: Iterator[Row], unsure: Container[int]) -> None:
@@ -310,7 +316,7 @@ class _Walk:
                 return
 
     def _take(self, number: int, image: Image) -> None:
-        # NOTE: here and below, a context would take longer than what it is about.
+        # NOTE: a context would take longer than what it is about.
         try:
             self.sieve.take(self.collections[number], image)
         except Exception as error:
@@ -326,32 +332,17 @@ class _Walk:
         if not failed and not sieve.full:
             self._take(number, image)
 
-    def _count(self, counts: Sequence[int]) -> None:
-        """Count the images that were looked at."""
-        terms, tally = self.sieve.query.image_filter, self.sieve.image_tally
-        tally.count(terms, *sums_of(terms, self.failed))
-        self.failed.clear()
-        if self.terms is None:
-            return
-        number = len(self.terms)
-        total, *passed = counts[: number + 1]
-        before = [total, *passed][:number]
-        removed = list(map(sub, before, passed))
-        tally.count(terms, total, removed, counts[number + 1 :])
-
-    def _account(self, number: int, home: Home | None, more: int = 0) -> bool:
+    def _account(self, number: int, home: Home, more: int = 0) -> bool:
         """Tell how old a list is and what is missing; False ends the search."""
-        if home is None:
-            return False
-        sieve = self.sieve
-        some = home.listed + more + (home.loose if self.scope.offline else 0)
-        failures = self._missing(number) if home.trouble else ()
-        try:
-            sieve.take_account(home.fetched or None, failures, some=some > 0)
-        except NeuroVaultError as error:
-            raise _EndedError(error) from error
-        if number != EVERYTHING:
-            sieve.unlisted_collections += not home.fetched
+        sieve, fetched = self.sieve, home.fetched or None
+        some = bool(home.listed or more or (home.loose and self.scope.offline))
+        if number != EVERYTHING and fetched is None:
+            sieve.unlisted_collections += 1
+        if not home.trouble:
+            sieve.take_account(fetched, (), some=some)
+            return True
+        with _ending():
+            sieve.take_account(fetched, self._missing(number), some=some)
         return sieve.report.in_a_row < MAX_FAILURES_IN_A_ROW
 
     def _missing(self, number: int) -> list[Failure]:

@@ -142,7 +142,7 @@ def test_sql_and_python_agree(
         removed = accumulate(step.removed for step in steps)
         passed = [len(usual) - each for each in removed]
         alone = [step.alone for step in steps]
-        assert numbers == [len(usual), *passed, *alone]
+        assert numbers == [len(usual), *passed[:-1], *alone[1:]]
 
 
 @pytest.mark.parametrize(
