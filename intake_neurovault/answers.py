@@ -160,7 +160,8 @@ def by_home(rows: Iterator[Row]) -> Iterator[Iterator[Row]]:
     >>> [len(list(some)) for some in by_home(iter(rows))]
     [1, 2]
     """
-    return (images for _, images in groupby(rows, key=_home))
+    for _, images in groupby(rows, key=_home):
+        yield images
 
 
 def _home(row: Row) -> int:

@@ -21,6 +21,9 @@ Shape = tuple[str, ...]
 _SHORT = (",", ":")
 _ABSENT = object()
 
+# NOTE: json.loads() takes a third of its time for what our own text does not need.
+_PARSE = json.JSONDecoder().raw_decode
+
 
 def text_of(record: Image | Collection) -> bytes:
     """Write a record.
@@ -114,7 +117,8 @@ class Body:
         # NOTE: the order matters to threads that come here at the same time.
         text = self._text
         if self._read is None:
-            *values, cleaned = json.loads(text)
+            values = _PARSE(text.decode("ascii"))[0]
+            cleaned = values.pop()
             raw = dict(zip(self._shape, values, strict=True))
             self._read = raw, raw | cleaned
             self._text = b""
