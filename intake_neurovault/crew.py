@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +26,7 @@ B = TypeVar("B")
 MAX_WORKERS = 16
 """More connections than this would not be polite to a small public server."""
 
+_LAST = 19  # the least that Linux gives
 _PATIENCE = 0.5  # seconds that threads have to end when they are called off
 
 
@@ -168,6 +171,8 @@ class Crew:
         another crew, whose number then holds.
     spare : int
         Threads beyond that.
+    behind : bool
+        Whether its threads let all others go first, where the system knows how.
 
     Examples
     --------
@@ -177,7 +182,8 @@ class Crew:
     >>> crew.dismiss()
     """
 
-    def __init__(self, workers: int, spare: int = 0) -> None:
+    def __init__(self, workers: int, spare: int = 0, *, behind: bool = False) -> None:
+        self._behind = behind
         self.size = workers + spare
         """How many threads work at most."""
         self._place = _PLACE.get() or _Place(_Turns(workers))
@@ -260,8 +266,18 @@ class Crew:
 
     def _work(self) -> None:
         halt.enter(self._halt)
+        if self._behind:
+            _step_back()
         while (job := self._jobs.get()) is not None:
             if self._halt.is_called_off:
                 return
             job()
             del job
+
+
+def _step_back() -> None:
+    """Give this thread less of a busy machine than others have."""
+    # NOTE: only Linux gives each thread a priority of its own.
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LAST)
