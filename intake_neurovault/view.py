@@ -37,6 +37,7 @@ from intake_neurovault.records import Collection
 from intake_neurovault.segment import Segment
 
 _WORTH_A_BAR = 50  # collections
+_NAMES_A_RECORD = 100  # so many are read anew in the time of one record
 
 Bar = Callable[[int], AbstractContextManager[Any]]
 """Makes a progress bar for so many collections."""
@@ -357,7 +358,7 @@ class View:
             if before != mark or not Marks(folder=mark).settled(seen):
                 now, ids = time.time_ns(), self._census.sidecars(number)
                 self._segments.own().add_folder(number, mark, now, ids)
-                self._segments.added += 1 + len(ids)
+                self._segments.added += 1 + len(ids) // _NAMES_A_RECORD
 
     def lists_with(self, image_ids: Sequence[int]) -> tuple[dict[int, int], set[int]]:
         """Find the lists that have some images; all must have been refreshed.
