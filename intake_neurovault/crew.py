@@ -94,6 +94,7 @@ class _Place:
 
 _PLACE: ContextVar[_Place | None] = ContextVar("place", default=None)
 _ALL = PerProcess(partial(threading.Semaphore, MAX_WORKERS))
+_COMMON: PerProcess[dict[int, _Turns]] = PerProcess(dict)
 
 
 @contextmanager
@@ -113,8 +114,7 @@ def turn() -> Iterator[None]:
     Notes
     -----
     The threads of a crew make as many at a time as it has workers, whatever they
-    do besides; all crews of a process together `MAX_WORKERS`, since each of dask's
-    threads brings a crew of its own.
+    do besides; all crews of a process together `MAX_WORKERS`.
 
     Examples
     --------
@@ -130,7 +130,7 @@ def turn() -> Iterator[None]:
 
 
 @contextmanager
-def sharing(workers: int) -> Iterator[None]:
+def sharing(workers: int, *, everywhere: bool = False) -> Iterator[None]:
     """Let crews that work side by side make so many requests at a time in all.
 
     Parameters
@@ -138,6 +138,9 @@ def sharing(workers: int) -> Iterator[None]:
     workers : int
         How many, unless the statements are part of a job of a crew, whose number
         then holds.
+    everywhere : bool
+        Whether together with all threads of this process that say so with the same
+        number; by default those crews only that are made in the statements.
 
     Yields
     ------
@@ -151,7 +154,10 @@ def sharing(workers: int) -> Iterator[None]:
     >>> one.dismiss(), other.dismiss()
     (None, None)
     """
-    token = _PLACE.set(_PLACE.get() or _Place(_Turns(workers)))
+    turns = _Turns(workers)
+    if everywhere:
+        turns = _COMMON.get().setdefault(workers, turns)
+    token = _PLACE.set(_PLACE.get() or _Place(turns))
     try:
         yield
     finally:

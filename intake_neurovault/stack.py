@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -13,6 +14,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from intake_neurovault.cuts import Block, Cut, Stretch, Window
 from intake_neurovault.errors import (
     CorruptFileError,
     GeometryError,
@@ -25,9 +27,7 @@ from intake_neurovault.nifti import Reader
 from intake_neurovault.pool import ErrorPolicy
 from intake_neurovault.records import Image, ImageFile
 
-__all__ = ["MapStack", "Opener", "StackedMap"]
-
-Block = NDArray[np.float32]
+__all__ = ["Keeper", "MapStack", "Opener", "StackedMap"]
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Opener(Protocol):
 
     def __call__(
         self, files: Sequence[ImageFile], /, *, doubted: bool = False
-    ) -> Sequence[Path | None]:
+    ) -> AbstractContextManager[Iterator[Path | None]]:
         """Give the local, verified file of each, downloading what is missing.
 
         Parameters
@@ -50,8 +50,10 @@ class Opener(Protocol):
 
         Returns
         -------
-        sequence of pathlib.Path or None
-            One for each file; None where it cannot be had and that is no error.
+        context manager that gives an iterator of pathlib.Path or None
+            One for each file, in their order and as soon as it is there; None where
+            it cannot be had and that is no error. While one is decoded, the next
+            may be on their way; leaving the context by an error calls them off.
 
         Raises
         ------
@@ -97,14 +99,65 @@ class StackedMap:
         return cls(image.id, image.label, image.file, image.discrete)
 
 
+class Keeper(Protocol):
+    """What keeps maps on their grid; it travels as the opener does."""
+
+    def load(
+        self, wanted: StackedMap, reader: Reader, stretches: Sequence[Stretch], /
+    ) -> bool:
+        """Read a part of a map that is kept, its file neither opened nor missed.
+
+        Parameters
+        ----------
+        wanted : StackedMap
+            The map.
+        reader : Reader
+            How a file becomes an array.
+        stretches : sequence of (int, memoryview)
+            What is read: the number of a voxel, the first axis fastest, and the
+            memory for it and the next.
+
+        Returns
+        -------
+        bool
+            Whether the memory is filled; False if the map is not kept.
+        """
+        ...
+
+    def read(self, wanted: StackedMap, reader: Reader, path: Path, /) -> Block:
+        """Read a map from its file as the reader does, and keep it.
+
+        Parameters
+        ----------
+        wanted : StackedMap
+            The map.
+        reader : Reader
+            How a file becomes an array.
+        path : pathlib.Path
+            The file.
+
+        Returns
+        -------
+        ndarray of float32
+            The map.
+
+        Raises
+        ------
+        NeuroVaultError
+            As the reader does.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class MapStack:
     """Maps on one grid, as an array of images by three voxel axes.
 
-    It has what :func:`dask.array.from_array` asks of an array. Indexing opens the
-    files of the images that are asked for, all in one call of the opener, and
-    decodes them one after the other, so that no more than the result and one map
-    are in memory. A file that turns out to be damaged or gone is opened once more.
+    It has what :func:`dask.array.from_array` asks of an array. Indexing reads what
+    is kept on the grid, and of that no more than is asked for. It opens the files of
+    the other images, all in one call of the opener, and decodes them one after the
+    other as they arrive, so that no more than the result and one map are in memory.
+    A file that turns out to be damaged or gone is opened once more.
     """
 
     maps: tuple[StackedMap, ...]
@@ -117,6 +170,8 @@ class MapStack:
     """What makes files local."""
     errors: ErrorPolicy = "raise"
     """What a map that cannot be read does; unless ``raise``, it is all NaN."""
+    keeper: Keeper | None = None
+    """What keeps maps on their grid; None: each is made anew from its file."""
 
     dtype: ClassVar[np.dtype[np.float32]] = np.dtype(np.float32)
     """Of every value."""
@@ -132,7 +187,8 @@ class MapStack:
     def fingerprint(self) -> str:
         """Hexadecimal digest of all that decides about the values.
 
-        Equal for equal files read in the same way, in any process.
+        Equal for equal files read in the same way, in any process; that maps are
+        kept decides about nothing.
         """
         files = [
             (
@@ -149,12 +205,12 @@ class MapStack:
         text = json.dumps([files, rules, grid])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
-    def take(self, positions: Sequence[int] | NDArray[Any]) -> MapStack:
+    def take(self, positions: slice | Sequence[int] | NDArray[Any]) -> MapStack:
         """Choose some of the maps.
 
         Parameters
         ----------
-        positions : sequence or 1-D array
+        positions : slice, sequence or 1-D array
             Positions on the first axis, or one boolean for each map.
 
         Returns
@@ -162,6 +218,8 @@ class MapStack:
         MapStack
             The same with these maps only, in this order.
         """
+        if isinstance(positions, slice):
+            return replace(self, maps=self.maps[positions])
         chosen = np.arange(len(self.maps))[np.asarray(positions)].tolist()
         return replace(self, maps=tuple(self.maps[i] for i in chosen))
 
@@ -176,7 +234,8 @@ class MapStack:
         Returns
         -------
         ndarray of float32
-            The part; axes with an int are gone.
+            The part; axes with an int are gone. The first voxel axis is fastest in
+            memory, as in a NIfTI file.
         """
         key = key if isinstance(key, tuple) else (key,)
         key += (slice(None),) * (self.ndim - len(key))
@@ -186,17 +245,34 @@ class MapStack:
 
     def _read(self, maps: Sequence[StackedMap], voxels: tuple[Any, ...]) -> Block:
         """Read some voxels of some maps; each map is cut before the next is read."""
-        paths = self._open(maps)
-        # An array without memory of its own tells what shape the cut leaves.
-        like = np.broadcast_to(np.float32(0), self.grid.shape)
-        shape = _orthogonal(like, voxels).shape
-        block = np.empty((len(maps), *shape), dtype=self.dtype)
-        for row, (each, path) in enumerate(zip(maps, paths, strict=True)):
-            data = None if path is None else self._decode(each, path)
-            block[row] = np.nan if data is None else _orthogonal(data, voxels)
+        cut = Cut(self.grid.shape, voxels)
+        block = cut.empty(len(maps))
+        window = Window(cut)
+        lacking = [
+            (each, block[row, ...])
+            for row, each in enumerate(maps)
+            if not self._load(each, window, block[row, ...])
+        ]
+        with self._opened([each for each, _ in lacking]) as paths:
+            for (each, row), path in zip(lacking, paths, strict=True):
+                # NOTE: the opener may have found that nothing changed on the server,
+                # or have waited until somebody else kept the map.
+                if path is None or not self._load(each, window, row):
+                    data = None if path is None else self._decode(each, path)
+                    row[...] = np.nan if data is None else cut.take(data)
         return block
 
-    def _open(self, maps: Sequence[StackedMap]) -> list[Path | None]:
+    def _load(self, each: StackedMap, window: Window, row: Block) -> bool:
+        """Fill a row with a map that is kept, if it is."""
+        if self.keeper is None or each.file is None:
+            return False
+        if not self.keeper.load(each, self.reader, window.stretches(row)):
+            return False
+        window.settle(row)
+        return True
+
+    @contextmanager
+    def _opened(self, maps: Sequence[StackedMap]) -> Generator[Iterator[Path | None]]:
         """Make the files local, in one call."""
         for each in maps:
             if each.file is None and self.errors == "raise":
@@ -206,8 +282,8 @@ class MapStack:
                 )
                 raise MissingError(msg)
         files = [each.file for each in maps if each.file is not None]
-        opened = iter(self.opener(files) if files else ())
-        return [None if each.file is None else next(opened) for each in maps]
+        with self.opener(files) if files else nullcontext(iter(())) as opened:
+            yield (None if each.file is None else next(opened) for each in maps)
 
     def _decode(self, each: StackedMap, path: Path) -> Block | None:
         """Read one map, or raise or log as the policy says."""
@@ -234,11 +310,15 @@ class MapStack:
                 raise
             _log.info("The file of %s is looked at once more: %s", each.label, error)
             # NOTE: within the clause, so that a second error has the first behind it.
-            (again,) = self.opener([each.file], doubted=True)
+            with self.opener([each.file], doubted=True) as opened:
+                (again,) = opened
         return None if again is None else self._decode_once(each, again)
 
     def _decode_once(self, each: StackedMap, path: Path) -> Block:
-        data = self.reader(path, discrete=each.discrete, label=each.label)
+        if self.keeper is None:
+            data = self.reader(path, discrete=each.discrete, label=each.label)
+        else:
+            data = self.keeper.read(each, self.reader, path)
         self._check_shape(each, data)
         return data
 
@@ -251,10 +331,3 @@ class MapStack:
                 "build the cube again"
             )
             raise GeometryError(msg)
-
-
-def _orthogonal(data: Block, key: tuple[Any, ...]) -> Block:
-    """Index each axis for itself, from the last so that the others keep their place."""
-    for axis in reversed(range(len(key))):
-        data = data[(slice(None),) * axis + (key[axis],)]
-    return data
