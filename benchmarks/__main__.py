@@ -94,7 +94,8 @@ def main(
         folder = given.data or scratch / "data"
         latencies = (0.0, scale.latency)
         world = World(folder, scratch, latencies, processes, stack)
-        bench = Bench(processes, 1 if given.quick else given.runs, given.seconds)
+        runs = 1 if given.quick else given.runs
+        bench = Bench(processes, runs, given.seconds, hasty=given.quick)
         rows, failed = measure([list(bunch) for _, bunch in alike], bench, world)
     text = markdown(rows)
     print(text)

@@ -10,6 +10,7 @@ from benchmarks.case import Case, Check, Data, Side
 EQUAL = Check("checks.equal")
 CLOSE = Check("checks.close", 1e-5)
 """Single-precision rounding: a hundred-thousandth of the largest value."""
+CLIPPED = Check("checks.clipped", 1e-5)
 MAPS = Check("checks.maps", 1e-5)
 LIMITS = {"gridded": "copy", "originals": "inflate"}
 """What bounds the reading of either kind of files."""
@@ -217,7 +218,7 @@ def matrix_case(
         f"matrix of {scale.images} maps, {kept}, nilearn: {way}",
         ours,
         theirs,
-        CLOSE,
+        CLIPPED if theirs.function == "nilearns.matrix" else CLOSE,
         stored(scale),
         Side.of(f"limits.{limit}", limit, count=scale.images),
         faster=faster,

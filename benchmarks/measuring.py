@@ -189,6 +189,8 @@ class Bench:
     """How often each side is measured at most."""
     seconds: float
     """After so long no further round begins, if there were at least two."""
+    hasty: bool = False
+    """Whether to time the first call in any case."""
 
     def measure(self, cases: Sequence[Case], place: Place) -> list[Row]:
         """Let all sides take turns, and compare what they come to.
@@ -221,13 +223,14 @@ class Bench:
         self, order: Sequence[Side], cases: Sequence[Case], place: Place
     ) -> dict[Side, Outcome]:
         """Measure every side once."""
+        warm = cases[0].warm and not self.hasty
         with emptied(place.scratch) as folder:
             outcomes, kept = {}, {}
             for number, side in enumerate(order):
                 kept[side] = folder / f"{number}.pickle"
                 with emptied(folder) as scratch:
                     there = Place(place.data, scratch, place.urls)
-                    given = (side, there, cases[0].warm, kept[side])
+                    given = (side, there, warm, kept[side])
                     kind = side.function.rpartition(".")[0]
                     outcomes[side] = self.processes.call(kind, measured, *given)
             for case in cases:

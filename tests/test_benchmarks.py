@@ -85,6 +85,7 @@ def test_every_case_runs_and_both_sides_agree(
     assert all(row["ours"]["seconds"] > 0 < row["nilearn"]["seconds"] for row in rows)
     assert {row["check"] for row in rows} == {
         "checks.equal",
+        "checks.clipped",
         "checks.close",
         "checks.maps",
     }
@@ -163,6 +164,16 @@ def test_maps_agree_where_both_have_voxels(module: Callable[[str], Any]) -> None
     assert maps({1: map_, 2: map_}, {1: map_[:, :2], 2: map_}, 0) is None
     assert "image 2" in maps({1: map_, 2: map_ + 1}, {1: map_, 2: map_}, 0)
     assert "images" in maps({1: map_}, {2: map_}, 0)
+
+
+def test_a_list_is_compared_within_the_range_of_each_map(
+    module: Callable[[str], Any],
+) -> None:
+    clipped = module("checks").clipped
+    ours = np.array([[0.0, 3, 1], [0, 9, 2]])
+    assert clipped(ours, [[-0.5, 3.25, 1], [0, 9, 2]], 1e-5) is None
+    assert "they differ by 0.25" in clipped(ours, [[0, 3, 1.25], [0, 9, 2]], 1e-5)
+    assert "shapes" in clipped(ours, ours[0], 1e-5)
 
 
 @pytest.mark.parametrize(
