@@ -12,6 +12,7 @@ from typing import Any
 import nibabel
 import numpy as np
 from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
 from nilearn.datasets import fetch_neurovault, load_mni152_brain_mask
 from nilearn.datasets.neurovault import STD_AFFINE, GreaterOrEqual
 from nilearn.image import mean_img, resample_img
@@ -176,6 +177,8 @@ def matrix_by_map(place: Place, kept: str, processes: int) -> Work:
         return Parallel(processes)(delayed(transformed)(masker, part) for part in parts)
 
     def ordered(found: list[Any]) -> Any:
+        # NOTE: joblib's processes would else be waited for, for minutes, at the end.
+        get_reusable_executor().shutdown(wait=True)
         rows = np.empty((len(maps), found[0].shape[1]), found[0].dtype)
         for number, part in enumerate(found):
             rows[number::processes] = part
