@@ -5,7 +5,7 @@ Importing this module registers the accessor on DataArray and Dataset.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from importlib import import_module
 from os import PathLike, fspath
 from types import ModuleType
@@ -17,15 +17,17 @@ from numpy.typing import NDArray
 
 from intake_neurovault.coordinates import NIFTI
 from intake_neurovault.errors import GeometryError
+from intake_neurovault.grid import Grid
+from intake_neurovault.matrix import flatten, unflatten
 from intake_neurovault.nifti import make_image
+from intake_neurovault.orientation import affine_of, spatial_dims
+from intake_neurovault.regions import ball, parse_mask
 
 if TYPE_CHECKING:
     from nilearn.plotting.displays import BaseSlicer
 
 __all__ = ["DatasetNifti", "Nifti"]
 
-_MILLIMETRES, _INDICES = ("x", "y", "z"), ("i", "j", "k")
-_NEARLY_WHOLE = 1e-6
 _HEADER = {"sform_code": 2, "qform_code": 0, "xyzt_units": "mm sec", "description": ""}
 
 
@@ -69,25 +71,7 @@ class Nifti:
             If a dimension is missing, the voxels are not evenly spaced, or nothing
             tells the step of an axis.
         """
-        dims = _spatial_dims(self._array)
-        stored = _stored_affine(self._array)
-        if stored is None and dims == _INDICES:
-            msg = (
-                f"the array has voxel indices as coordinates, but no {NIFTI!r} "
-                "coordinate with the affine; keep it when you make new arrays"
-            )
-            raise GeometryError(msg)
-        base = np.eye(4) if stored is None else stored
-        change = np.eye(4)
-        for axis, dim in enumerate(dims):
-            positions = _positions(self._array, dim)
-            if positions is None and stored is not None:
-                continue
-            if positions is not None and dim == _MILLIMETRES[axis]:
-                positions = (positions - base[axis, 3]) / base[axis, axis]
-            known = stored is not None
-            change[axis, axis], change[axis, 3] = _walk(dim, positions, known=known)
-        return np.asarray(base @ change)
+        return affine_of(self._array)
 
     def to_nifti(self, path: str | PathLike[str] | None = None) -> Any:
         """Make a NIfTI image, and write it if a path is given.
@@ -111,7 +95,7 @@ class Nifti:
             If a dimension is missing, there are several more than three, or the
             voxels are not evenly spaced.
         """
-        dims = _spatial_dims(self._array)
+        dims = spatial_dims(self._array)
         others = [dim for dim in self._array.dims if dim not in dims]
         if len(others) > 1:
             msg = (
@@ -128,6 +112,123 @@ class Nifti:
         if path is not None:
             image.to_filename(fspath(path))
         return image
+
+    def to_matrix(self, mask: Any = None) -> xr.DataArray:
+        """Make a matrix with one row for each map, one column for each voxel.
+
+        Parameters
+        ----------
+        mask : path, NIfTI image, DataArray or ndarray of bool, optional
+            Which voxels; what is not zero is inside. A mask on another grid is
+            brought to that of the maps by the nearest voxel; an array must have
+            their shape. By default nilearn's MNI152 brain mask
+            (``nilearn.datasets.load_mni152_brain_mask()``).
+
+        Returns
+        -------
+        xarray.DataArray
+            ``(image, voxel)``, as lazy as the maps and in the same blocks of images;
+            a block keeps no other voxels. Metadata stay on ``image``; ``x``, ``y``
+            and ``z`` on ``voxel`` are millimetres. Values and order of voxels are
+            those of ``nilearn.maskers.NiftiMasker(mask).transform(maps)``, but that
+            NaN stays NaN here and becomes 0 there; ``.fillna(0)`` does the same.
+            `unmask` leads back.
+
+        Raises
+        ------
+        ArgumentError
+            If the mask is none of these.
+        CorruptFileError
+            If the mask's file is damaged.
+        GeometryError
+            If the mask has another shape, is not 3-D, has several values besides
+            zero, or leaves no voxel; or a voxel axis of the maps is missing.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> steps = {"x": [-2.0, 0.0], "y": [0.0, 2.0], "z": [4.0, 6.0]}
+        >>> array = xr.DataArray(np.arange(8.0).reshape(2, 2, 2), steps)
+        >>> array.nii.to_matrix((array > 5).values).values
+        array([6., 7.])
+        """
+        if isinstance(mask, xr.DataArray):
+            mask = Nifti(mask).to_nifti()
+        dims, grid = self._grid()
+        return flatten(self._array, dims, grid, parse_mask(mask, grid))
+
+    def unmask(self) -> xr.DataArray:
+        """Make maps of a matrix.
+
+        Returns
+        -------
+        xarray.DataArray
+            The voxel axes in place of ``voxel``; 0 outside the mask. As lazy as the
+            matrix. Rows and voxels may have been chosen since `to_matrix`, and the
+            values changed.
+
+        Raises
+        ------
+        GeometryError
+            If it is no matrix, or has lost the coordinates that tell where its
+            voxels lie.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> steps = {"x": [-2.0, 0.0], "y": [0.0, 2.0], "z": [4.0, 6.0]}
+        >>> array = xr.DataArray(np.arange(8.0).reshape(2, 2, 2), steps)
+        >>> matrix = array.nii.to_matrix((array > 5).values)
+        >>> (10 * matrix).nii.unmask().values[1]
+        array([[ 0.,  0.],
+               [60., 70.]])
+        """
+        return unflatten(self._array)
+
+    def sphere(
+        self, x: float, y: float, z: float, *, radius: float = 0.0
+    ) -> xr.DataArray:
+        """Give the voxels around a place.
+
+        Parameters
+        ----------
+        x, y, z : float
+            The place, in millimetres.
+        radius : float
+            How far the centre of a voxel may be off, in millimetres; the voxel that
+            holds the place is there in any case.
+
+        Returns
+        -------
+        xarray.DataArray
+            ``(image, voxel)``, as `to_matrix` gives it; of lazy maps, no other voxel
+            is kept. Its ``.fillna(0).mean("voxel")`` is what
+            ``nilearn.maskers.NiftiSpheresMasker`` gives; without ``fillna``, NaN is
+            passed over.
+
+        Raises
+        ------
+        ArgumentError
+            If the radius is negative, or a number is not finite.
+        GeometryError
+            If the place is outside the maps, or one of their voxel axes is missing.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> steps = {"x": [-2.0, 0.0], "y": [0.0, 2.0], "z": [4.0, 6.0]}
+        >>> array = xr.DataArray(np.arange(8.0).reshape(2, 2, 2), steps)
+        >>> array.nii.sphere(0, 0, 4, radius=2).values
+        array([0., 4., 5., 6.])
+        """
+        dims, grid = self._grid()
+        return flatten(self._array, dims, grid, ball(grid, (x, y, z), radius))
+
+    def _grid(self) -> tuple[tuple[str, ...], Grid]:
+        """Name the voxel axes, and tell where the voxels lie."""
+        dims = spatial_dims(self._array)
+        shape = [self._array.sizes[dim] for dim in dims]
+        return dims, Grid.from_affine(self.affine, shape)
 
     def plot_stat_map(self, **arguments: Any) -> BaseSlicer:
         """Draw the map on three slices of the template.
@@ -173,7 +274,7 @@ class Nifti:
 
     def _picture(self) -> Any:
         """Make the one map's image, with zero where it has no finite value."""
-        dims = _spatial_dims(self._array)
+        dims = spatial_dims(self._array)
         array = self._array
         others = [dim for dim in array.dims if dim not in dims]
         several = {dim: array.sizes[dim] for dim in others if array.sizes[dim] != 1}
@@ -227,68 +328,6 @@ def _plotting() -> ModuleType:
     tables or arrays should not pay, and each worker of a cluster even less.
     """
     return import_module("nilearn.plotting")
-
-
-def _spatial_dims(array: xr.DataArray) -> tuple[str, ...]:
-    """Name the three voxel axes, or say which are missing."""
-    for dims in (_MILLIMETRES, _INDICES):
-        if set(dims) <= set(array.dims):
-            return dims
-    missing = [dim for dim in _MILLIMETRES if dim not in array.dims]
-    msg = (
-        f"a map has the dimensions x, y and z, this array has no {', '.join(missing)} "
-        f"(it has {', '.join(map(str, array.dims)) or 'none'}); to keep a dimension "
-        "of one voxel, select with a list or a slice"
-    )
-    raise GeometryError(msg)
-
-
-def _stored_affine(array: xr.DataArray) -> NDArray[np.float64] | None:
-    """Give the affine of the grid on which the array was made."""
-    if NIFTI not in array.coords or "affine" not in array.coords[NIFTI].attrs:
-        return None
-    flat = np.asarray(array.coords[NIFTI].attrs["affine"], dtype=np.float64)
-    return flat.reshape(4, 4)
-
-
-def _positions(array: xr.DataArray, dim: Hashable) -> NDArray[np.float64] | None:
-    """Give the coordinates along an axis, if it has any."""
-    if dim not in array.coords:
-        return None
-    return np.asarray(array.coords[dim].values, dtype=np.float64)
-
-
-def _walk(
-    dim: str, positions: NDArray[np.float64] | None, *, known: bool
-) -> tuple[float, float]:
-    """Give step and start of evenly spaced positions.
-
-    Positions counted in voxels of a known grid are whole numbers but for rounding;
-    taking them as such gives back the very numbers of the affine.
-    """
-    if positions is None or (positions.size == 1 and not known):
-        msg = (
-            f"nothing tells how large a voxel is along {dim!r}: it has fewer than two "
-            f"coordinates, and the array no {NIFTI!r} coordinate; keep that coordinate "
-            "when you make new arrays"
-        )
-        raise GeometryError(msg)
-    if positions.size == 0:
-        msg = f"no voxel is left along {dim!r}; select a wider range"
-        raise GeometryError(msg)
-    whole = positions.round()
-    if known and np.abs(positions - whole).max() < _NEARLY_WHOLE:
-        positions = whole
-    steps = np.diff(positions)
-    if steps.size == 0:
-        return 1.0, float(positions[0])
-    if steps[0] == 0 or not np.allclose(steps, steps.mean(), rtol=1e-4, atol=0):
-        msg = (
-            f"the coordinates along {dim!r} are not evenly spaced, which an affine "
-            "cannot say; select with slices, or interpolate to even steps"
-        )
-        raise GeometryError(msg)
-    return float(steps.mean()), float(positions[0])
 
 
 # xarray says no types of these two, so they are given here.

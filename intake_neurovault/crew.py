@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +26,7 @@ B = TypeVar("B")
 MAX_WORKERS = 16
 """More connections than this would not be polite to a small public server."""
 
+_LAST = 19  # the least that Linux gives
 _PATIENCE = 0.5  # seconds that threads have to end when they are called off
 
 
@@ -91,6 +94,7 @@ class _Place:
 
 _PLACE: ContextVar[_Place | None] = ContextVar("place", default=None)
 _ALL = PerProcess(partial(threading.Semaphore, MAX_WORKERS))
+_COMMON: PerProcess[dict[int, _Turns]] = PerProcess(dict)
 
 
 @contextmanager
@@ -110,8 +114,7 @@ def turn() -> Iterator[None]:
     Notes
     -----
     The threads of a crew make as many at a time as it has workers, whatever they
-    do besides; all crews of a process together `MAX_WORKERS`, since each of dask's
-    threads brings a crew of its own.
+    do besides; all crews of a process together `MAX_WORKERS`.
 
     Examples
     --------
@@ -127,7 +130,7 @@ def turn() -> Iterator[None]:
 
 
 @contextmanager
-def sharing(workers: int) -> Iterator[None]:
+def sharing(workers: int, *, everywhere: bool = False) -> Iterator[None]:
     """Let crews that work side by side make so many requests at a time in all.
 
     Parameters
@@ -135,6 +138,9 @@ def sharing(workers: int) -> Iterator[None]:
     workers : int
         How many, unless the statements are part of a job of a crew, whose number
         then holds.
+    everywhere : bool
+        Whether together with all threads of this process that say so with the same
+        number; by default those crews only that are made in the statements.
 
     Yields
     ------
@@ -148,7 +154,10 @@ def sharing(workers: int) -> Iterator[None]:
     >>> one.dismiss(), other.dismiss()
     (None, None)
     """
-    token = _PLACE.set(_PLACE.get() or _Place(_Turns(workers)))
+    turns = _Turns(workers)
+    if everywhere:
+        turns = _COMMON.get().setdefault(workers, turns)
+    token = _PLACE.set(_PLACE.get() or _Place(turns))
     try:
         yield
     finally:
@@ -168,6 +177,8 @@ class Crew:
         another crew, whose number then holds.
     spare : int
         Threads beyond that.
+    behind : bool
+        Whether its threads let all others go first, where the system knows how.
 
     Examples
     --------
@@ -177,7 +188,8 @@ class Crew:
     >>> crew.dismiss()
     """
 
-    def __init__(self, workers: int, spare: int = 0) -> None:
+    def __init__(self, workers: int, spare: int = 0, *, behind: bool = False) -> None:
+        self._behind = behind
         self.size = workers + spare
         """How many threads work at most."""
         self._place = _PLACE.get() or _Place(_Turns(workers))
@@ -260,8 +272,18 @@ class Crew:
 
     def _work(self) -> None:
         halt.enter(self._halt)
+        if self._behind:
+            _step_back()
         while (job := self._jobs.get()) is not None:
             if self._halt.is_called_off:
                 return
             job()
             del job
+
+
+def _step_back() -> None:
+    """Give this thread less of a busy machine than others have."""
+    # NOTE: only Linux gives each thread a priority of its own.
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LAST)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from intake_neurovault.blocks import MapArray
 from intake_neurovault.coordinates import (
     NIFTI,
     axis_columns,
@@ -151,10 +150,11 @@ def build(
 
     Examples
     --------
+    >>> from contextlib import nullcontext
     >>> raw = {"id": 3, "collection_id": 1, "map_type": "Z map"}
     >>> image = Image.from_json(raw, base_url="https://neurovault.org")
     >>> def opener(files, *, doubted=False):
-    ...     return [None for _ in files]
+    ...     return nullcontext(None for _ in files)
     >>> recipe = Recipe(Reader.parse(), opener)
     >>> build([image], recipe).maps.shape
     (1, 61, 73, 61)
@@ -273,74 +273,6 @@ def add_words(
     )
 
 
-class _MapArray(da.Array):
-    """A dask array of maps that forgets the maps which are not chosen.
-
-    Dask takes single rows out of a chunk after it has made the chunk. Here every
-    row is a file that may have to be downloaded, so choosing rows makes a new array
-    of these rows alone, to which the cuts made so far along the voxel axes are
-    applied again. All else dask does as with any array.
-    """
-
-    _stack: MapStack
-    _rows: int
-    _token: str
-    _cuts: tuple[tuple[Any, ...], ...]
-    _original: str
-
-    @classmethod
-    def of(cls, stack: MapStack, rows: int, token: str) -> _MapArray:
-        """Make the array, with so many maps in a chunk."""
-        digest = hashlib.sha256(f"{token}|{rows}|{stack.fingerprint}".encode())
-        plain = da.from_array(
-            stack,
-            chunks=(rows, *stack.grid.shape),
-            name=f"neurovault-{digest.hexdigest()[:32]}",
-            asarray=True,
-            lock=False,
-            meta=np.empty((0,) * stack.ndim, dtype=stack.dtype),
-        )
-        array = cls._around(plain)
-        array._stack, array._rows, array._token = stack, rows, token
-        array._cuts = ()
-        return array
-
-    @classmethod
-    def _around(cls, plain: da.Array) -> _MapArray:
-        array = cls(plain.dask, plain.name, plain.chunks, meta=plain._meta)
-        array._original = plain.name
-        return array
-
-    def __getitem__(self, index: Any) -> Any:
-        rows, *voxels = index if isinstance(index, tuple) else (index,)
-        # Assignment changes an array in place, after which it is no longer the stack.
-        if self.name != self._original:
-            return da.Array.__getitem__(self, index)
-        if isinstance(rows, int | np.integer) or (
-            isinstance(rows, list | np.ndarray) and len(rows)
-        ):
-            chosen = self._chosen(np.atleast_1d(rows))
-            if np.ndim(rows):
-                return chosen[:, *voxels]
-            return da.Array.__getitem__(chosen, (0, *voxels))
-        found = da.Array.__getitem__(self, index)
-        if isinstance(rows, slice) and rows == slice(None) and found is not self:
-            return self._cut(found, tuple(voxels))
-        return found
-
-    def _chosen(self, positions: NDArray[Any]) -> _MapArray:
-        chosen = _MapArray.of(self._stack.take(positions), self._rows, self._token)
-        for cut in self._cuts:
-            chosen = chosen[:, *cut]
-        return chosen
-
-    def _cut(self, found: da.Array, voxels: tuple[Any, ...]) -> _MapArray:
-        array = _MapArray._around(found)
-        array._stack, array._rows, array._token = self._stack, self._rows, self._token
-        array._cuts = (*self._cuts, voxels)
-        return array
-
-
 def _on(grid: Grid | None, recipe: Recipe) -> Recipe:
     """Put numbers for a grid that a file names, so that workers need not have it."""
     return replace(recipe, reader=replace(recipe.reader, grid=grid))
@@ -370,7 +302,7 @@ def _dataset(images: Sequence[Image], recipe: Recipe, geometry: Geometry) -> xr.
         **{name: ("image", each.values, each.attrs) for name, each in columns.items()},
         NIFTI: ((), np.int64(0), header),
     }
-    array = _MapArray.of(stack, rows, recipe.token)
+    array = MapArray.of(stack, rows, recipe.token)
     maps = (("image", *axes), array, map_attrs(images, recipe.reader))
     return xr.Dataset({"maps": maps}, coords, _attrs(images, recipe))
 

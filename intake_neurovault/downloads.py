@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -70,18 +71,48 @@ class Downloads:
         NeuroVaultError
             Under the policy ``raise``, the first failure.
         """
-        paths: dict[int, Path] = {}
+        with self.arriving(items, report, size) as arrived:
+            return {file.image_id: path for file, path in arrived if path is not None}
+
+    @contextmanager
+    def arriving(
+        self, items: Iterable[Item], report: Report, size: int | None = None
+    ) -> Generator[Iterator[tuple[ImageFile, Path | None]]]:
+        """Make files local, and give each as soon as it and those before it are.
+
+        Parameters
+        ----------
+        items : iterable of (ImageFile, Image or None)
+            As for `run`.
+        report : Report
+            Takes up what fails.
+        size : int, optional
+            As for `run`.
+
+        Yields
+        ------
+        iterator of (ImageFile, pathlib.Path or None)
+            The files in their order, None for what failed; under the policy
+            ``raise`` the first failure is raised. While one is worked on, the next
+            are fetched. Leaving the context waits for what was begun; leaving it by
+            an error, or by Ctrl-C, calls that off.
+        """
         with self.pool.bar(size or 0, "B") as bar:
             local = _Local(self.supplier or self.mirror, report, bar, Lock())
             wanted = items if size is not None else _counted(items, bar)
             with self.pool.map(local, wanted, spare=_CHECKING) as outcomes:
-                for (file, _), outcome in outcomes:
-                    if isinstance(outcome, NeuroVaultError):
-                        report.failed(self._failure(file, outcome), outcome)
-                    else:
-                        report.succeeded()
-                        paths[file.image_id] = outcome
-        return paths
+                yield self._paths(outcomes, report)
+
+    def _paths(
+        self, outcomes: Iterator[tuple[Item, Path | NeuroVaultError]], report: Report
+    ) -> Iterator[tuple[ImageFile, Path | None]]:
+        for (file, _), outcome in outcomes:
+            if isinstance(outcome, NeuroVaultError):
+                report.failed(self._failure(file, outcome), outcome)
+                yield file, None
+            else:
+                report.succeeded()
+                yield file, outcome
 
     def _failure(self, file: ImageFile, error: NeuroVaultError) -> Failure:
         url = self.mirror.client.file_url(file, shown=True)

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import BinaryIO
 
 from intake_neurovault.errors import CorruptFileError
-from intake_neurovault.inflation import GZIP_MAGIC, GZIP_WINDOW, ZLIB
+from intake_neurovault.inflation import GZIP_MAGIC, GZIP_WINDOW, QUICKEST, Libraries
 
 MAX_BYTES = 1 << 32
 """Default for the most bytes a file may hold when inflated: 4 GiB."""
@@ -147,6 +147,8 @@ class NiftiStream:
         What errors call the file.
     observe : callable, optional
         Called with each block of bytes as they come from `source`.
+    libraries : Libraries, optional
+        What inflates; the quickest unless given.
     """
 
     def __init__(
@@ -154,14 +156,16 @@ class NiftiStream:
         source: BinaryIO,
         label: str,
         observe: Callable[[bytes], None] | None = None,
+        libraries: Libraries = QUICKEST,
     ) -> None:
         self.label = label
+        self._library = libraries.streams
         self._source = source
         self._observe = observe
         self._raw = self._fetch()
         self.gzipped = self._raw.startswith(GZIP_MAGIC)
         """Whether the file is gzipped."""
-        self._inflater = ZLIB.decompressobj(GZIP_WINDOW)
+        self._inflater = self._library.decompressobj(GZIP_WINDOW)
 
     def read(self, size: int) -> bytes:
         """Read inflated bytes.
@@ -234,15 +238,23 @@ class NiftiStream:
         Raises
         ------
         CorruptFileError
-            If there are fewer, if they are damaged, or if too many are declared.
+            If there are fewer, if they are damaged, if too many are declared, or if
+            a gzip stream goes on for more than 1 MiB.
         """
         header.check_declared(self.label, limit)
         gap = self.read(header.offset - len(header.block))
         numbers = self.read(header.data_bytes)
         header.check_found(self.label, len(header.block) + len(gap) + len(numbers))
-        # One byte more makes zlib reach the CRC where the stream ends here.
-        self.read(1)
+        if self.gzipped:
+            self._check_rest(header)
         return numbers
+
+    def _check_rest(self, header: RawHeader) -> None:
+        """Go on to the CRC, which a damaged stream may have far behind its numbers."""
+        found = header.end
+        while found <= header.end + SLACK and (part := self.read(_RAW_BLOCK)):
+            found += len(part)
+        header.check_found(self.label, found)
 
     def _fetch(self) -> bytes:
         raw = self._source.read(_RAW_BLOCK)
@@ -266,7 +278,7 @@ class NiftiStream:
             self._raw = b""
             try:
                 part: bytes = self._inflater.decompress(raw, limit)
-            except ZLIB.error as error:
+            except self._library.error as error:
                 msg = f"{self.label}: the gzip stream is damaged ({error})"
                 raise CorruptFileError(msg) from error
             if part:
@@ -286,7 +298,7 @@ class NiftiStream:
         if not rest.startswith(GZIP_MAGIC):
             msg = f"{self.label}: bytes that are not gzip follow the gzip stream"
             raise CorruptFileError(msg)
-        self._inflater = ZLIB.decompressobj(GZIP_WINDOW)
+        self._inflater = self._library.decompressobj(GZIP_WINDOW)
         self._raw = rest
         return True
 

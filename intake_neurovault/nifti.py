@@ -17,6 +17,7 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from intake_neurovault.decoding import NiftiFile
 from intake_neurovault.errors import (
     ArgumentError,
     CorruptFileError,
@@ -27,7 +28,7 @@ from intake_neurovault.errors import (
 from intake_neurovault.grid import Grid, GridFile, parse_grid
 from intake_neurovault.headers import Encoding, Geometry, make_image, parse_header
 from intake_neurovault.integrity import NiftiStream
-from intake_neurovault.resampling import resample
+from intake_neurovault.resampling import Method, resample
 
 __all__ = [
     "Geometry",
@@ -43,6 +44,7 @@ Interpolation = Literal["auto", "continuous", "linear", "nearest"]
 NanPolicy = Literal["keep", "zero"]
 
 _LEAST_COVERAGE = 0.5
+_SCALED_AT_ONCE = 1 << 14
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +171,28 @@ class Reader:
         """
         return replace(self, grid=resolve_grid(self.grid))
 
+    def method(self, discrete: bool) -> Method:
+        """Tell how values between voxels are made.
+
+        Parameters
+        ----------
+        discrete : bool
+            Whether the values are labels, so that ``"auto"`` must not mix them.
+
+        Returns
+        -------
+        {"continuous", "linear", "nearest"}
+            What `interpolation` stands for.
+
+        Examples
+        --------
+        >>> Reader.parse().method(discrete=True)
+        'nearest'
+        """
+        if self.interpolation == "auto":
+            return "nearest" if discrete else "continuous"
+        return self.interpolation
+
     def __call__(
         self, path: str | os.PathLike[str], *, discrete: bool, label: str
     ) -> NDArray[np.float32]:
@@ -205,18 +229,18 @@ class Reader:
         grid = resolve_grid(self.grid)
         source, data = _read_map(Path(path), label)
         if grid is None or source.isclose(grid):
-            values = np.array(data)
+            values = np.require(data, requirements="W")
             if self.nan == "zero":
                 values[~np.isfinite(values)] = 0
             return values
-        method = self.interpolation
-        if method == "auto":
-            method = "nearest" if discrete else "continuous"
+        method = self.method(discrete)
         values, outside = resample(data, source.matrix, grid.matrix, grid.shape, method)
         if self.nan == "zero":
             values[np.isnan(values)] = 0
-        values[outside] = self.fill_value
-        _warn_of_coverage(1 - float(outside.mean()), grid, label)
+        lost = np.count_nonzero(outside)
+        if lost:
+            values[outside] = self.fill_value
+        _warn_of_coverage(1 - lost / outside.size, grid, label)
         return values
 
 
@@ -277,8 +301,8 @@ def resolve_grid(grid: Grid | GridFile | None) -> Grid | None:
 def _read_map(path: Path, label: str) -> tuple[Grid, NDArray[np.float32]]:
     """Read the grid and the numbers; the array may be read-only."""
     with path.open("rb", buffering=0) as source:
-        stream = NiftiStream(source, label)
-        raw = stream.header()
+        file = NiftiFile(source, label)
+        raw = file.header()
         geometry, encoding = parse_header(raw, label)
         if encoding.dtype.kind not in "iuf":
             msg = (
@@ -286,7 +310,7 @@ def _read_map(path: Path, label: str) -> tuple[Grid, NDArray[np.float32]]:
                 "real number per voxel; leave it out of the query"
             )
             raise GeometryError(msg)
-        numbers = stream.numbers(raw)
+        numbers = file.numbers(raw)
     if not math.isfinite(encoding.intercept):
         msg = f"{label}: the header scales by the intercept {encoding.intercept}"
         raise CorruptFileError(msg)
@@ -294,17 +318,32 @@ def _read_map(path: Path, label: str) -> tuple[Grid, NDArray[np.float32]]:
 
 
 def _decoded(
-    numbers: bytes, encoding: Encoding, shape: tuple[int, int, int]
+    numbers: memoryview, encoding: Encoding, shape: tuple[int, int, int]
 ) -> NDArray[np.float32]:
     """Apply the header's scaling in double precision, as nibabel does."""
-    stored = np.frombuffer(numbers, encoding.dtype).reshape(shape, order="F")
+    stored = np.frombuffer(numbers, encoding.dtype)
     # Values beyond float32, and signalling NaN, are the map's, not an accident.
     with np.errstate(over="ignore", invalid="ignore"):
         if (encoding.slope, encoding.intercept) != (1, 0):
-            stored = stored.astype(np.float64)
-            stored *= encoding.slope
-            stored += encoding.intercept
-        return stored.astype(np.float32, copy=False)
+            stored = _scaled(stored, encoding.slope, encoding.intercept)
+        values = np.require(stored, np.float32, "A")
+    return values.reshape(shape, order="F")
+
+
+def _scaled(
+    stored: NDArray[Any], slope: float, intercept: float
+) -> NDArray[np.float32]:
+    """Scale block after block, so that double precision needs no memory of its own."""
+    values = np.empty(stored.size, np.float32)
+    block = np.empty(min(stored.size, _SCALED_AT_ONCE))
+    for start in range(0, stored.size, _SCALED_AT_ONCE):
+        some = slice(start, start + _SCALED_AT_ONCE)
+        doubles = block[: stored[some].size]
+        doubles[:] = stored[some]
+        doubles *= slope
+        doubles += intercept
+        values[some] = doubles
+    return values
 
 
 def _warn_of_coverage(coverage: float, grid: Grid, label: str) -> None:

@@ -7,6 +7,7 @@ import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from intake_neurovault.errors import GeometryError, NeuroVaultWarning
 from intake_neurovault.grid import GRIDS, Grid
@@ -188,12 +189,18 @@ def warn_of_unplaced(images: Sequence[Image]) -> None:
 
 def _foreign(image: Image) -> str | None:
     """Name the space or species of a map that is not in human MNI space."""
-    space = image.metadata.get("target_template_image") or "GenericMNI"
-    species = image.metadata.get("subject_species") or "homo sapiens"
+    given = image.metadata.get
+    return _elsewhere(given("target_template_image"), given("subject_species"))
+
+
+@lru_cache
+def _elsewhere(space: str | None, species: str | None) -> str | None:
+    # NOTE: of a hundred thousand images few differ in these.
+    space, species = space or "GenericMNI", species or "homo sapiens"
     named = space.lower()
     if named not in _MNI_NAMES and not named.startswith("mni152"):
-        return str(space)
-    return None if species.lower() in _HUMAN_NAMES else str(species)
+        return space
+    return None if species.lower() in _HUMAN_NAMES else species
 
 
 def warn_of_other_spaces(images: Sequence[Image], *, everywhere: bool) -> None:

@@ -220,10 +220,7 @@ class Resampler:
         return partial(reader, discrete=discrete, label=file.label)
 
     def _rules(self, file: ImageFile) -> str:
-        method = self.reader.interpolation
-        if method == "auto":
-            discrete = self.images[file.image_id].discrete
-            method = "nearest" if discrete else "continuous"
+        method = self.reader.method(self.images[file.image_id].discrete)
         return _rules_of(replace(self.reader, interpolation=method))
 
     def _tag(self, file: ImageFile) -> str:

@@ -137,6 +137,33 @@ class SearchResult(Matches):
                 node.dataset = self._with_words(node.to_dataset())
         return tree
 
+    def to_matrix(self, mask: Any = None) -> xr.DataArray:
+        """Build the lazy matrix of images by voxels.
+
+        Parameters
+        ----------
+        mask : path, NIfTI image, DataArray or ndarray of bool, optional
+            Which voxels; nilearn's MNI152 brain mask by default.
+
+        Returns
+        -------
+        xarray.DataArray
+            ``(image, voxel)``, as ``to_dask().nii.to_matrix(mask)`` gives it;
+            ``.nii.unmask()`` makes maps of it.
+
+        Raises
+        ------
+        EmptyResultError
+            If nothing matched.
+        GeometryError
+            With ``grid=None``, if the maps lie on several grids; if the mask does
+            not fit.
+        ArgumentError
+            If the mask is nothing that can be one.
+        """
+        matrix: xr.DataArray = self.to_dask().nii.to_matrix(mask)
+        return matrix
+
     def read(self) -> xr.Dataset:
         """Load the whole cube into memory.
 

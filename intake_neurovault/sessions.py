@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 from requests.utils import get_netrc_auth
 
 from intake_neurovault.crew import MAX_WORKERS
@@ -46,6 +47,16 @@ _VARIABLES = (
     *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC"),
 )
 """What a session is made with, as requests has it."""
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("intake-neurovault")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+_AGENT = f"intake-neurovault/{_version()}"
 
 
 class _TokenFilter(logging.Filter):
@@ -140,6 +151,29 @@ class _Adapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         _watch(self.poolmanager)
+        self._pools: dict[str, Any] = {}
+
+    def get_connection_with_tls_context(
+        self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        # NOTE: requests would take the address apart again at each request. What
+        # else it looks at is the same throughout a session.
+        server = "/".join(request.url.split("/", 3)[:3])
+        pool = self._pools.get(server)
+        if pool is None:
+            find = super().get_connection_with_tls_context
+            pool = self._pools[server] = find(request, verify, proxies, cert)
+        return pool
+
+    def build_response(self, req: Any, resp: Any) -> requests.Response:
+        # NOTE: as requests does it, but for cookies: those of an answer are read
+        # with an effort, and nobody wants them.
+        response = requests.Response()
+        response.status_code = resp.status
+        response.headers = CaseInsensitiveDict(resp.headers)
+        response.raw, response.reason = resp, resp.reason
+        response.request, response.url = req, req.url
+        return response
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         if proxy in self.proxy_manager:
@@ -193,7 +227,7 @@ class Session(requests.Session):
         super().__init__()
         self.headers.update(
             {
-                "User-Agent": f"intake-neurovault/{_version()}",
+                "User-Agent": _AGENT,
                 "Accept": "application/json",
                 "Accept-Encoding": "gzip, deflate",
                 "Accept-Language": "en",
@@ -201,9 +235,9 @@ class Session(requests.Session):
         )
         none = http.cookiejar.DefaultCookiePolicy(allowed_domains=())
         self.cookies.set_policy(none)
-        adapter = _Adapter(pool_maxsize=MAX_WORKERS, max_retries=0)
-        self.mount("https://", adapter)
-        self.mount("http://", adapter)
+        self._adapter = _Adapter(pool_maxsize=MAX_WORKERS, max_retries=0)
+        self.mount("https://", self._adapter)
+        self.mount("http://", self._adapter)
         # NOTE: requests would look through all of the environment at each request,
         # and for passwords in a file.
         around = self.merge_environment_settings(server, {}, None, None, None)
@@ -267,14 +301,37 @@ class Session(requests.Session):
         requests.RequestException, ValueError
             If there is none.
         """
-        return self.send(
+        return self._adapter.send(
             request,
             stream=True,
             timeout=timeout,
-            allow_redirects=False,
-            verify=self.verify,
             proxies=self.proxies,
+            verify=True if self.verify is None else self.verify,
         )
+
+    def following(self, response: requests.Response) -> str | None:
+        """Tell where an answer leads instead of being one.
+
+        Parameters
+        ----------
+        response : requests.Response
+            As `ask` gives it.
+
+        Returns
+        -------
+        str or None
+            The address, which may make no sense; None if it is an answer.
+
+        Raises
+        ------
+        requests.RequestException, ValueError
+            If it is none.
+        """
+        if not response.is_redirect:
+            return None
+        steps = self.resolve_redirects(response, response.request, yield_requests=True)
+        following: Any = next(steps)
+        return following.url or ""
 
 
 def session(url: str) -> Session:
@@ -305,10 +362,3 @@ def session(url: str) -> Session:
     # NOTE: no lock, since one held by another thread during a fork would never be
     # released in the child; `setdefault` is atomic, and a session too many unused.
     return _SESSIONS.get(key) or _SESSIONS.setdefault(key, Session(server))
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("intake-neurovault")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"

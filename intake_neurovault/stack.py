@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -37,7 +38,7 @@ class Opener(Protocol):
 
     def __call__(
         self, files: Sequence[ImageFile], /, *, doubted: bool = False
-    ) -> Sequence[Path | None]:
+    ) -> AbstractContextManager[Iterator[Path | None]]:
         """Give the local, verified file of each, downloading what is missing.
 
         Parameters
@@ -50,8 +51,10 @@ class Opener(Protocol):
 
         Returns
         -------
-        sequence of pathlib.Path or None
-            One for each file; None where it cannot be had and that is no error.
+        context manager that gives an iterator of pathlib.Path or None
+            One for each file, in their order and as soon as it is there; None where
+            it cannot be had and that is no error. While one is decoded, the next
+            may be on their way; leaving the context by an error calls them off.
 
         Raises
         ------
@@ -103,8 +106,9 @@ class MapStack:
 
     It has what :func:`dask.array.from_array` asks of an array. Indexing opens the
     files of the images that are asked for, all in one call of the opener, and
-    decodes them one after the other, so that no more than the result and one map
-    are in memory. A file that turns out to be damaged or gone is opened once more.
+    decodes them one after the other as they arrive, so that no more than the result
+    and one map are in memory. A file that turns out to be damaged or gone is opened
+    once more.
     """
 
     maps: tuple[StackedMap, ...]
@@ -149,12 +153,12 @@ class MapStack:
         text = json.dumps([files, rules, grid])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
-    def take(self, positions: Sequence[int] | NDArray[Any]) -> MapStack:
+    def take(self, positions: slice | Sequence[int] | NDArray[Any]) -> MapStack:
         """Choose some of the maps.
 
         Parameters
         ----------
-        positions : sequence or 1-D array
+        positions : slice, sequence or 1-D array
             Positions on the first axis, or one boolean for each map.
 
         Returns
@@ -162,6 +166,8 @@ class MapStack:
         MapStack
             The same with these maps only, in this order.
         """
+        if isinstance(positions, slice):
+            return replace(self, maps=self.maps[positions])
         chosen = np.arange(len(self.maps))[np.asarray(positions)].tolist()
         return replace(self, maps=tuple(self.maps[i] for i in chosen))
 
@@ -186,17 +192,18 @@ class MapStack:
 
     def _read(self, maps: Sequence[StackedMap], voxels: tuple[Any, ...]) -> Block:
         """Read some voxels of some maps; each map is cut before the next is read."""
-        paths = self._open(maps)
         # An array without memory of its own tells what shape the cut leaves.
         like = np.broadcast_to(np.float32(0), self.grid.shape)
         shape = _orthogonal(like, voxels).shape
         block = np.empty((len(maps), *shape), dtype=self.dtype)
-        for row, (each, path) in enumerate(zip(maps, paths, strict=True)):
-            data = None if path is None else self._decode(each, path)
-            block[row] = np.nan if data is None else _orthogonal(data, voxels)
+        with self._opened(maps) as paths:
+            for row, (each, path) in enumerate(zip(maps, paths, strict=True)):
+                data = None if path is None else self._decode(each, path)
+                block[row] = np.nan if data is None else _orthogonal(data, voxels)
         return block
 
-    def _open(self, maps: Sequence[StackedMap]) -> list[Path | None]:
+    @contextmanager
+    def _opened(self, maps: Sequence[StackedMap]) -> Generator[Iterator[Path | None]]:
         """Make the files local, in one call."""
         for each in maps:
             if each.file is None and self.errors == "raise":
@@ -206,8 +213,8 @@ class MapStack:
                 )
                 raise MissingError(msg)
         files = [each.file for each in maps if each.file is not None]
-        opened = iter(self.opener(files) if files else ())
-        return [None if each.file is None else next(opened) for each in maps]
+        with self.opener(files) if files else nullcontext(iter(())) as opened:
+            yield (None if each.file is None else next(opened) for each in maps)
 
     def _decode(self, each: StackedMap, path: Path) -> Block | None:
         """Read one map, or raise or log as the policy says."""
@@ -234,7 +241,8 @@ class MapStack:
                 raise
             _log.info("The file of %s is looked at once more: %s", each.label, error)
             # NOTE: within the clause, so that a second error has the first behind it.
-            (again,) = self.opener([each.file], doubted=True)
+            with self.opener([each.file], doubted=True) as opened:
+                (again,) = opened
         return None if again is None else self._decode_once(each, again)
 
     def _decode_once(self, each: StackedMap, path: Path) -> Block:

@@ -15,7 +15,7 @@ import json
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -33,9 +33,10 @@ from intake_neurovault.errors import (
 )
 from intake_neurovault.resource import Resource, host_of
 from intake_neurovault.retry import Kind, Policy, Trouble, persist, retry_after
-from intake_neurovault.sessions import OversizeError, expecting, session
+from intake_neurovault.sessions import OversizeError, Session, expecting, session
 
 T = TypeVar("T")
+_Asking = tuple[Session, requests.PreparedRequest]
 
 JSON_LIMIT = 256 * 2**20
 """Most bytes of a JSON answer, decompressed; NeuroVault's largest page has 2 MB."""
@@ -142,22 +143,22 @@ def receive(
     """
     headers = _AS_SENT if raw else {}
     # NOTE: before its turn, which is for what others may have to wait for.
-    request = _prepared(resource, policy, headers)
-    if isinstance(request, Trouble):
-        return request
+    asking = _prepared(resource, policy, headers)
+    if isinstance(asking, Trouble):
+        return asking
     with turn(), expecting(limit):
-        return _receive(resource, policy, request, headers, consume, limit)
+        return _receive(resource, policy, asking, headers, consume, limit)
 
 
 def _receive(
     resource: Resource,
     policy: Policy,
-    request: requests.PreparedRequest,
+    asking: _Asking,
     headers: dict[str, str],
     consume: Callable[[Body], T | Trouble],
     limit: int,
 ) -> T | Trouble:
-    response = _open(resource, policy, request, headers)
+    response = _open(resource, policy, asking, headers)
     if isinstance(response, Trouble):
         return response
     problem: Exception
@@ -196,11 +197,11 @@ def is_unmodified(resource: Resource, policy: Policy, since: str) -> bool | Trou
 
     def once(_number: int) -> bool | Trouble:
         headers = {"If-Modified-Since": since}
-        request = _prepared(resource, policy, headers, "HEAD")
-        if isinstance(request, Trouble):
-            return request
+        asking = _prepared(resource, policy, headers, "HEAD")
+        if isinstance(asking, Trouble):
+            return asking
         with turn():
-            response = _open(resource, policy, request, headers)
+            response = _open(resource, policy, asking, headers)
         if isinstance(response, Trouble):
             return response
         with closing(response):
@@ -227,10 +228,11 @@ def _parsed(text: bytearray, resource: Resource) -> object | Trouble:
 
 def _prepared(
     resource: Resource, policy: Policy, headers: dict[str, str], method: str = "GET"
-) -> requests.PreparedRequest | Trouble:
+) -> _Asking | Trouble:
     url = resource.url
     try:
-        return session(url).prepared(method, url, headers)
+        server = session(url)
+        return server, server.prepared(method, url, headers)
     # NOTE: ValueError is how an address that makes no sense fails.
     except (requests.RequestException, ValueError) as error:
         problem = error
@@ -238,22 +240,16 @@ def _prepared(
 
 
 def _open(
-    resource: Resource,
-    policy: Policy,
-    request: requests.PreparedRequest,
-    headers: dict[str, str],
+    resource: Resource, policy: Policy, asking: _Asking, headers: dict[str, str]
 ) -> requests.Response | Trouble:
-    url, method = resource.url, request.method or "GET"
-    for hop in range(_HOPS + 1):
+    for _hop in range(_HOPS + 1):
+        server, request = asking
         try:
-            # NOTE: what says who asks is not for another host.
-            sent = session(url).prepared(method, url, headers) if hop else request
-            response = session(url).ask(sent, policy.timeout)
-            following = response.next
-            if following is None:
+            response = server.ask(request, policy.timeout)
+            url = server.following(response)
+            if url is None:
                 return response
             response.close()
-            url = following.url or ""
             host = host_of(url) if url.startswith(("http://", "https://")) else ""
         except (requests.RequestException, ValueError) as error:
             problem = error
@@ -263,6 +259,12 @@ def _open(
             break
         if not resource.may_lead_to(url):
             return _astray(resource, host)
+        # NOTE: what says who asks is not for another host.
+        method, there = request.method or "GET", replace(resource, url=url)
+        following = _prepared(there, policy, headers, method)
+        if isinstance(following, Trouble):
+            return following
+        asking = following
     else:
         msg = f"{resource.what}: {resource.shown} redirects endlessly; check url=."
         return Trouble(AnswerError(msg))

@@ -13,7 +13,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -251,9 +251,10 @@ class Vault:
         found = tuple(paths.get(image.id) for image in images)
         return Fetched(found, tuple(report.failures))
 
+    @contextmanager
     def open(
         self, files: Sequence[ImageFile], /, *, doubted: bool = False
-    ) -> Sequence[Path | None]:
+    ) -> Generator[Iterator[Path | None]]:
         """Give local files to a computation, downloading what is missing.
 
         Parameters
@@ -264,11 +265,12 @@ class Vault:
             Whether what is stored is read to its end first, since it did not prove
             to be what was verified; and downloaded again where it is damaged.
 
-        Returns
-        -------
-        sequence of pathlib.Path or None
-            One for each file; None, with a line in the log, where it cannot be had
-            and the policy is not ``raise``.
+        Yields
+        ------
+        iterator of pathlib.Path or None
+            One for each file, as they arrive: while one is decoded, the next are
+            downloaded. None, with a line in the log, where it cannot be had and the
+            policy is not ``raise``.
 
         Raises
         ------
@@ -287,11 +289,15 @@ class Vault:
         for file in files if doubted else ():
             self.mirror.store.doubt(file)
         items = ((file, None) for file in files)
-        paths = Downloads(self.mirror, pool).run(items, report)
+        # NOTE: each of dask's threads is here with a chunk of its own.
+        with (
+            sharing(self.pool.workers, everywhere=True),
+            Downloads(self.mirror, pool).arriving(items, report) as arrived,
+        ):
+            yield (path for _, path in arrived)
         for failure in report.failures:
             logger.warning("Left empty: %s", failure.reason)
         report.warn("fetched, and left empty")
-        return [paths.get(file.image_id) for file in files]
 
     def geometries(
         self, images: Sequence[Image], paths: Sequence[Path | None]

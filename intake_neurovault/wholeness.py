@@ -26,9 +26,11 @@ _SMALL_INFLATED = 1 << 25
 _GZIP_LEVEL = 6
 _AT_ONCE = min(4, os.cpu_count() or 1)
 # NOTE: more checks at a time than can really run would only take memory; and the same
-# few threads use the same memory again, where each of many would have its own.
+# few threads use the same memory again, where each of many would have its own. They
+# stand back, since what they do can wait while an answer is received, and the next
+# request made.
 _CHECKS = PerProcess(partial(threading.Semaphore, _AT_ONCE))
-_CREW = PerProcess(partial(Crew, _AT_ONCE))
+_CREW = PerProcess(partial(Crew, _AT_ONCE, behind=True))
 
 
 @dataclass(frozen=True)

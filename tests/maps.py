@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,9 +83,9 @@ class FolderOpener:
 
     def __call__(
         self, files: Sequence[ImageFile], /, *, doubted: bool = False
-    ) -> Sequence[Path | None]:
+    ) -> AbstractContextManager[Iterator[Path | None]]:
         paths = [self.folder / f"{file.image_id}.nii.gz" for file in files]
-        return [path if path.exists() else None for path in paths]
+        return nullcontext(iter([path if path.exists() else None for path in paths]))
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,12 @@ class StrictOpener(FolderOpener):
 
     def __call__(
         self, files: Sequence[ImageFile], /, *, doubted: bool = False
-    ) -> Sequence[Path | None]:
-        paths = super().__call__(files)
-        for file, path in zip(files, paths, strict=True):
-            if path is None:
+    ) -> AbstractContextManager[Iterator[Path | None]]:
+        for file in files:
+            if not (self.folder / f"{file.image_id}.nii.gz").exists():
                 msg = f"image {file.image_id} is truncated"
                 raise CorruptFileError(msg)
-        return paths
+        return super().__call__(files)
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class CountingOpener(FolderOpener):
 
     def __call__(
         self, files: Sequence[ImageFile], /, *, doubted: bool = False
-    ) -> Sequence[Path | None]:
+    ) -> AbstractContextManager[Iterator[Path | None]]:
         self.calls.append([file.image_id for file in files])
         return super().__call__(files)
 
@@ -130,7 +130,7 @@ class MendingOpener(CountingOpener):
 
     def __call__(
         self, files: Sequence[ImageFile], /, *, doubted: bool = False
-    ) -> Sequence[Path | None]:
+    ) -> AbstractContextManager[Iterator[Path | None]]:
         for file in files if doubted else ():
             self.mend(self.folder, file.image_id)
         return super().__call__(files)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from maps import COARSE, COLLECTIONS, FLIPPED, OBLIQUE, record
 
 from intake_neurovault.coordinates import axis_columns, image_columns, nifti_attrs
@@ -50,6 +54,37 @@ def test_a_column_has_the_dtype_of_its_kind(
     column = columns(*({name: value} for value in given))[name]
     assert column.values.dtype == dtype
     np.testing.assert_array_equal(column.values, np.array(expected, dtype=dtype))
+
+
+ZONES = st.one_of(
+    st.none(),
+    st.just(UTC),
+    st.builds(timezone, st.timedeltas(timedelta(hours=-23), timedelta(hours=23))),
+)
+
+
+@given(
+    moments=st.lists(st.datetimes(timezones=ZONES), min_size=1, max_size=5),
+    separator=st.sampled_from("T "),
+    zulu=st.booleans(),
+    cut=st.booleans(),
+)
+def test_a_date_is_utc_however_it_is_written(
+    moments: list[datetime], separator: str, zulu: bool, cut: bool
+) -> None:
+    texts = [each.isoformat(separator) for each in moments]
+    texts = [re.sub(r"\+00:00$", "Z", text) if zulu else text for text in texts]
+    # What is written with whole seconds has another length.
+    texts[0] = moments[0].isoformat("T", "seconds" if cut else "auto")
+    read = [datetime.fromisoformat(text) for text in texts]
+    expected = []
+    for each in read:
+        clock = np.datetime64(each.replace(tzinfo=None), "us")
+        moment = clock - np.timedelta64(each.utcoffset() or timedelta(), "us")
+        held = np.datetime64("1678") <= moment < np.datetime64("2262")
+        expected.append(moment if held else np.datetime64("NaT"))
+    column = columns(*({"add_date": text} for text in texts))["add_date"]
+    np.testing.assert_array_equal(column.values, np.array(expected, "datetime64[ns]"))
 
 
 def test_a_field_that_is_null_for_all_has_no_column() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -151,3 +153,16 @@ def test_who_comes_first_in_the_order_of_the_work_goes_first() -> None:
         for future in futures:
             future.result(60)
     assert order == [1, 2, 3]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority")
+def test_a_crew_that_stands_back_leaves_other_threads_as_they_are() -> None:
+    def priority(_: None) -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    usual, behind = Crew(1), Crew(1, behind=True)
+    before = priority(None)
+    assert behind.submit(priority, None).result() == 19  # the least there is
+    assert usual.submit(priority, None).result() == priority(None) == before
+    usual.dismiss()
+    behind.dismiss()

@@ -24,7 +24,7 @@ import intake_neurovault
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = intake_neurovault.__name__
-PAGES = ("README.md", "CHANGELOG.md")
+PAGES = ("README.md", "CHANGELOG.md", "docs/cluster.md")
 
 EVERYWHERE = {"GL03", "GL06", "GL07", "GL08", "GL10", "SS01", "SS02", "SS03", "SS04"}
 PARAMETERS = {"PR01", "PR02", "PR03", "PR07", "PR10"}
@@ -235,7 +235,8 @@ def test_links_lead_to_files(page: str) -> None:
     text = (ROOT / page).read_text("utf-8")
     targets = [link.partition("#")[0] for link in LINK.findall(BLOCK.sub("", text))]
     local = [target for target in targets if target and "://" not in target]
-    assert [t for t in local if not (ROOT / t.removeprefix("mailto:")).exists()] == []
+    home = (ROOT / page).parent
+    assert [t for t in local if not (home / t.removeprefix("mailto:")).exists()] == []
 
 
 def test_the_readme_links_to_its_own_sections() -> None:

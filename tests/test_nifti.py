@@ -266,6 +266,7 @@ class TestInterpolation:
     ) -> None:
         path = save(tmp_path, values(SMALL), AROUND)
         reader = Reader.parse(grid=9, interpolation=interpolation)
+        assert reader.method(discrete) == method
         ours = reader(path, discrete=discrete, label=LABEL)
         theirs = nilearn_says(path, COARSE, method)
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=ROUNDING * 6)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import pickle
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -212,7 +213,7 @@ class SpoiltOpener(MendingOpener):
 
     def __call__(
         self, files: Sequence[ImageFile], /, *, doubted: bool = False
-    ) -> Sequence[Path | None]:
+    ) -> AbstractContextManager[Iterator[Path | None]]:
         paths = super().__call__(files, doubted=doubted)
         if not doubted:
             self.spoil(self.folder, 2)

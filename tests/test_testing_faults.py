@@ -206,3 +206,8 @@ def test_faults_count_what_they_match(server):
     server.faults.clear()
     assert len(server.faults) == 0
     assert ask(server, "/api/images/13/")[0].status == 200
+
+
+def test_a_fault_of_an_unknown_kind_is_refused():
+    with pytest.raises(ValueError, match=r"kind='404' is no fault; it is one of 429"):
+        Fault(kind="404")

@@ -6,12 +6,17 @@ import logging
 import os
 import pickle
 import re
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import asked, find, ids, many_collections, vault_of
+from asking import BusyServer, asked, find, ids, many_collections, vault_of
+from trees import gzipped
 
 from intake_neurovault.decoder import PATIENCE
 from intake_neurovault.errors import (
@@ -33,6 +38,14 @@ BROKEN = [2201, 2202, 2203, 2204, 2205, 2206]
 
 def files_of(images: tuple[Image, ...]) -> list[ImageFile]:
     return [image.file for image in images if image.file is not None]
+
+
+def opened(
+    vault: Vault, files: list[ImageFile], *, doubted: bool = False
+) -> list[Path | None]:
+    """What a computation is given, after the last file has arrived."""
+    with vault.open(files, doubted=doubted) as paths:
+        return list(paths)
 
 
 # ---- arguments ------------------------------------------------------------------
@@ -102,7 +115,7 @@ def test_files_come_in_the_order_asked(
     assert fetched.failures == ()
     assert len(asked(server, MEDIA)) == 4
     assert vault.fetch(found.images) == fetched
-    assert vault.open(files_of(found.images)) == list(fetched.paths)
+    assert opened(vault, files_of(found.images)) == list(fetched.paths)
     assert asked(server) == []
 
 
@@ -136,14 +149,14 @@ def test_a_doubted_file_is_read_to_its_end_and_had_again_if_damaged(
     files = files_of(found.images)
     vault = vault_of(server, data_dir, mode)
     if mode != "overwrite":
-        assert vault.open(files) == [whole, damaged]
+        assert opened(vault, files) == [whole, damaged]
     server.clear_requests()
     with pytest.warns(NeuroVaultWarning, match="image 32016.*moved to") as seen:
-        assert vault.open(files, doubted=True) == [whole, damaged]
+        assert opened(vault, files, doubted=True) == [whole, damaged]
     assert len(seen) == 1
     assert damaged.read_bytes() == server.file_bytes(32016)
     assert len(asked(server, MEDIA)) == (2 if mode == "overwrite" else 1)
-    assert vault.open(files, doubted=True) == [whole, damaged]
+    assert opened(vault, files, doubted=True) == [whole, damaged]
     assert asked(server, MEDIA) == []
 
 
@@ -160,10 +173,10 @@ def test_offline_a_doubted_file_that_is_damaged_is_not_given(
         pytest.warns(NeuroVaultWarning, match="32015.*is passed over"),
         pytest.raises(OfflineError, match=text),
     ):
-        vault_of(server, data_dir, "offline").open(files, doubted=True)
+        opened(vault_of(server, data_dir, "offline"), files, doubted=True)
     lenient = vault_of(server, data_dir, "offline", "skip")
     with pytest.warns(NeuroVaultWarning, match="32015.*is passed over"):
-        assert lenient.open(files, doubted=True) == [None]
+        assert opened(lenient, files, doubted=True) == [None]
     assert re.search(text, caplog.text)
     assert path.exists()
 
@@ -319,12 +332,12 @@ def test_a_computation_gets_files_or_an_error(
 ) -> None:
     files = files_of(find(server, data_dir, image_ids=[32015, 2201]).images)
     vault = vault_of(server, data_dir)
-    assert [path.name for path in vault.open(files[:1]) if path] == [
+    assert [path.name for path in opened(vault, files[:1]) if path] == [
         "image_32015.nii.gz"
     ]
     with pytest.raises(MissingError, match=r"(?i)image 2201"):
-        vault.open(files)
-    assert vault.open([]) == []
+        opened(vault, files)
+    assert opened(vault, []) == []
 
 
 @pytest.mark.parametrize("errors", ["warn", "skip"])
@@ -342,7 +355,7 @@ def test_a_computation_gets_none_where_failures_are_allowed(
         else nullcontext()
     )
     with caplog.at_level(logging.WARNING), warned:
-        paths = vault.open(files)
+        paths = opened(vault, files)
     assert [path is None for path in paths] == [False, True, False]
     (line,) = caplog.messages
     assert re.match("(?i)left empty: image 2201", line)
@@ -352,13 +365,82 @@ def test_a_computation_offline_asks_nothing(
     server: NeuroVaultServer, data_dir: Path
 ) -> None:
     files = files_of(find(server, data_dir, image_ids=[32015, 32016]).images)
-    vault_of(server, data_dir).open(files[:1])
+    opened(vault_of(server, data_dir), files[:1])
     server.clear_requests()
     offline = vault_of(server, data_dir, "offline", errors="skip")
-    assert [path is None for path in offline.open(files)] == [False, True]
+    assert [path is None for path in opened(offline, files)] == [False, True]
     with pytest.raises(OfflineError, match="file of image 32016"):
-        vault_of(server, data_dir, "offline").open(files)
+        opened(vault_of(server, data_dir, "offline"), files)
     assert asked(server) == []
+
+
+class HeldServer(NeuroVaultServer):
+    """Does not send the files of one image before it is told to."""
+
+    def __init__(self, archive: Archive, image_id: int) -> None:
+        super().__init__(archive)
+        self.asked_for, self.told = threading.Event(), threading.Event()
+        self._held = f"_{image_id}."
+
+    def prepare(self, asked: Any) -> Any:
+        if asked.path.startswith("/media/") and self._held in asked.path:
+            self.asked_for.set()
+            self.told.wait(60)
+        return super().prepare(asked)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_threads_of_a_computation_share_the_workers(
+    data_dir: Path, workers: int
+) -> None:
+    with BusyServer(many_collections(1, 24, gzipped(1)), MEDIA, 0.02) as server:
+        files = files_of(find(server, data_dir, collection_ids=[1]).images)
+        vault = vault_of(server, data_dir, workers=workers)
+        blocks = [files[first : first + 6] for first in range(0, 24, 6)]
+        with ThreadPoolExecutor(4) as threads:
+            paths = list(threads.map(partial(opened, vault), blocks))
+    assert sum(path is not None for block in paths for path in block) == 24
+    assert server.most == workers
+
+
+@pytest.fixture
+def held() -> Iterator[HeldServer]:
+    with HeldServer(many_collections(1, 3, gzipped(1)), 1001) as server:
+        yield server
+        server.told.set()
+
+
+def test_a_file_is_given_while_the_next_is_on_its_way(
+    held: HeldServer, data_dir: Path
+) -> None:
+    files = files_of(find(held, data_dir, image_ids=[1000, 1001, 1002]).images)
+    with vault_of(held, data_dir).open(files) as paths:
+        first = next(paths)
+        assert held.asked_for.wait(60)
+        assert not held.told.is_set()
+        held.told.set()
+        names = [path.name for path in (first, *paths) if path]
+    assert names == [f"image_{number}.nii.gz" for number in (1000, 1001, 1002)]
+
+
+def test_what_is_on_its_way_is_called_off_by_an_error(
+    held: HeldServer, data_dir: Path
+) -> None:
+    files = files_of(find(held, data_dir, image_ids=[1000, 1001]).images)
+
+    def decode(_: Path | None) -> None:
+        held.asked_for.wait(60)
+        msg = "in the middle"
+        raise ValueError(msg)
+
+    with (
+        pytest.raises(ValueError, match="in the middle"),
+        vault_of(held, data_dir).open(files) as paths,
+    ):
+        decode(next(paths))
+    held.told.set()
+    vault = vault_of(held, data_dir, "offline", "skip")
+    assert [path is None for path in opened(vault, files)] == [False, True]
 
 
 # ---- geometry -------------------------------------------------------------------

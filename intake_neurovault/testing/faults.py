@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from intake_neurovault.testing.messages import (
     Answer,
@@ -45,6 +45,11 @@ Kind = Literal[
 @dataclass(frozen=True)
 class Fault:
     r"""One thing that goes wrong, for the answers that it matches.
+
+    Raises
+    ------
+    ValueError
+        If its kind is none of those below.
 
     Notes
     -----
@@ -104,6 +109,12 @@ class Fault:
     """The image of a ``poison_row``."""
     location: str = ""
     """Where ``redirect_away`` leads."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            kinds = ", ".join(get_args(Kind))
+            msg = f"kind={self.kind!r} is no fault; it is one of {kinds}."
+            raise ValueError(msg)
 
     def concerns(self, asked: Asked, answer: Answer) -> bool:
         """Tell whether this answer is one that the fault is about.
