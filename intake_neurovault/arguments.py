@@ -26,6 +26,7 @@ from intake_neurovault.vault import Vault
 _VAULT = frozenset(
     {
         "data_dir",
+        "keep_gridded",
         "metadata_ttl",
         "mode",
         "retries",
@@ -52,6 +53,7 @@ def search(
     chunks: int | str = "auto",
     mode: str = "download_new",
     data_dir: str | PathLike[str] | None = None,
+    keep_gridded: bool | str | int | None = None,
     metadata_ttl: float | str | None = "1d",
     url: str | None = None,
     trusted_hosts: Sequence[str] = (),
@@ -104,6 +106,11 @@ def search(
         anew; nothing at all; only what changed.
     data_dir : path, optional
         nilearn's data folder; the files are kept in ``neurovault`` below it.
+    keep_gridded : bool, str or int, optional
+        Whether a map that was brought to `grid` is kept in the store, so that it
+        need not be made again: True for 20 GB of them, a size such as ``"50 GB"``,
+        a number of bytes, or False. What was not used for longest goes first.
+        Absent: ``INTAKE_NEUROVAULT_KEEP_GRIDDED``, then True.
     metadata_ttl : float or str
         How old a listing may be before it is asked for again: seconds, or text
         such as ``"1d"``.

@@ -16,6 +16,7 @@ from intake_neurovault.errors import (
     NeuroVaultError,
 )
 from intake_neurovault.findings import Finding, Problem
+from intake_neurovault.gridded_files import is_whole
 from intake_neurovault.inventory import Inventory, Item, Kind, scan
 from intake_neurovault.ledger import FORMAT, parse_listing
 from intake_neurovault.neurosynth import check_words
@@ -25,7 +26,7 @@ from intake_neurovault.records import ImageFile
 from intake_neurovault.store import Store
 from intake_neurovault.wholeness import FileFacts, check_file
 
-MAPS: tuple[Kind, ...] = ("image", "resampled")
+MAPS: tuple[Kind, ...] = ("image", "resampled", "gridded")
 TEXTS: tuple[Kind, ...] = (
     "record",
     "about",
@@ -56,8 +57,8 @@ class Examiner(Store):
     def examine(self, item: Item) -> Finding | None:
         """Read one file to its end.
 
-        A damaged one is moved to the quarantine, and a whole image gets its receipt,
-        unless the store is `read_only`.
+        A damaged one is moved to the quarantine, or removed if it can be made again,
+        and a whole image gets its receipt, unless the store is `read_only`.
 
         Parameters
         ----------
@@ -72,6 +73,8 @@ class Examiner(Store):
         place = self.root / item.path
         while (state := _state(place)) is not None:
             try:
+                if item.kind == "gridded":
+                    return self._gridded(item)
                 if item.kind in MAPS:
                     return self._map(item)
                 self._text(item)
@@ -102,6 +105,15 @@ class Examiner(Store):
             return None
         aside = self._quarantine(self.root / item.path)
         return aside.relative_to(self.root).as_posix() if aside else None
+
+    def _gridded(self, item: Item) -> Finding | None:
+        place = self.root / item.path
+        if is_whole(place):
+            return None
+        if self.read_only:
+            return _finding(item, "spoiled", f"{_SPOILED}.")
+        place.unlink()
+        return _finding(item, "spoiled", f"{_SPOILED}, and was removed.")
 
     def _map(self, item: Item) -> Finding | None:
         place = self.root / item.path
@@ -160,6 +172,7 @@ class Examiner(Store):
 
 
 _MOMENT = 0.1
+_SPOILED = "The map on a grid is damaged; it can be made again"
 _CHANGED = "The file is whole, but its bytes are not those that were downloaded."
 
 

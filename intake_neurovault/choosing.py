@@ -14,7 +14,7 @@ from intake_neurovault.inventory import Inventory, Item, Kind
 from intake_neurovault.modes import parse_age
 from intake_neurovault.sidecars import read_object
 
-DERIVED: frozenset[Kind] = frozenset({"resampled", "derived"})
+DERIVED: frozenset[Kind] = frozenset({"resampled", "gridded", "derived"})
 LISTINGS: frozenset[Kind] = frozenset({"listing", "private"})
 QUARANTINE: frozenset[Kind] = frozenset({"quarantined"})
 _PLAIN: frozenset[Kind] = frozenset(
@@ -153,7 +153,8 @@ def _without_only_copies(inventory: Inventory, items: list[Item]) -> list[Item]:
     """Leave the copies of images that are not there, and what is noted of them."""
     images = {(each.collection_id, each.image_id) for each in inventory.of("image")}
     only = {
-        (each.collection_id, each.image_id) for each in inventory.of("resampled")
+        (each.collection_id, each.image_id)
+        for each in inventory.of("resampled", "gridded")
     } - images
     return [
         item

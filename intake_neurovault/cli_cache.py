@@ -102,7 +102,8 @@ def verify_files(
     """Read every file to its end and report what is damaged.
 
     Damaged files are moved to a quarantine inside the store, and whole ones are
-    noted, so that they need no check when they are used next. Makes no request.
+    noted, so that they need no check when they are used next. Maps on a grid can be
+    made again, so that damaged ones are removed. Makes no request.
 
     \b
     Examples:

@@ -122,6 +122,7 @@ def holdings_lines(holdings: Holdings) -> Iterator[str]:
         ("records", holdings.records, ""),
         ("words", holdings.words, "Neurosynth's"),
         ("resampled", holdings.resampled, "nilearn's copies"),
+        ("gridded", holdings.gridded, "maps on a grid, made again when needed"),
         ("computed", holdings.derived, "made again when needed"),
         ("receipts", holdings.receipts, "say which images are verified"),
         ("quarantine", holdings.quarantined, "damaged files that were set aside"),

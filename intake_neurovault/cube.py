@@ -32,7 +32,7 @@ from intake_neurovault.placement import (
 )
 from intake_neurovault.pool import ErrorPolicy
 from intake_neurovault.records import IMAGE_KINDS, Collection, Image
-from intake_neurovault.stack import MapStack, Opener, StackedMap
+from intake_neurovault.stack import Keeper, MapStack, Opener, StackedMap
 
 __all__ = [
     "Opener",
@@ -70,6 +70,8 @@ class Recipe:
     """What tells this query from others in dask's names."""
     errors: ErrorPolicy = "raise"
     """What a file that cannot be decoded does; unless ``raise``, the map is NaN."""
+    keeper: Keeper | None = None
+    """What keeps maps on their grid; None: each is made anew from its file."""
 
 
 def parse_chunks(chunks: object) -> Chunks:
@@ -287,6 +289,7 @@ def _dataset(images: Sequence[Image], recipe: Recipe, geometry: Geometry) -> xr.
         reader=recipe.reader,
         opener=recipe.opener,
         errors=recipe.errors,
+        keeper=recipe.keeper,
     )
     rows = _rows(recipe.chunks, geometry.grid)
     axes = axis_columns(geometry.grid)

@@ -8,17 +8,18 @@ from typing import Any, Literal
 from intake_neurovault.inventory import Kind
 
 Problem = Literal[
-    "damaged", "changed", "unreadable", "missing", "no image", "no record"
+    "damaged", "changed", "unreadable", "missing", "no image", "no record", "spoiled"
 ]
 """What is wrong.
 
 ``damaged``: cut off, or not what its name says. ``changed``: whole, but other bytes
 than those that were downloaded. ``unreadable``: the system does not let us read it.
 ``missing``: an image that was there once. ``no image``: only the record of an image
-is there. ``no record``: only the image is there.
+is there. ``no record``: only the image is there. ``spoiled``: damaged, but made again
+when it is needed.
 """
 
-_HARMLESS: frozenset[Problem] = frozenset({"no image", "no record"})
+_HARMLESS: frozenset[Problem] = frozenset({"no image", "no record", "spoiled"})
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ class Finding:
     def serious(self) -> bool:
         """Whether the store is not whole because of it.
 
-        A record without its image, or an image without its record, is not: what is
-        lacking comes by itself with the next use.
+        A record without its image, an image without its record, or a map on a grid
+        that is damaged, is not: what is lacking comes by itself with the next use.
         """
         return self.problem not in _HARMLESS
 

@@ -108,8 +108,10 @@ class Holdings:
     """Records of images and collections."""
     receipts: Amount
     """Receipts of verified images."""
+    gridded: Amount
+    """Maps on a grid."""
     derived: Amount
-    """What was computed from images."""
+    """What else was computed from images."""
     quarantined: Amount
     """Damaged files that were set aside."""
     listings: tuple[ServerLists, ...]
@@ -165,6 +167,7 @@ def take_stock(inventory: Inventory) -> Holdings:
         words=amount("words"),
         records=amount("record", "about", "copy"),
         receipts=amount("receipt"),
+        gridded=amount("gridded"),
         derived=amount("derived"),
         quarantined=amount("quarantined"),
         listings=tuple(_listings(inventory)),

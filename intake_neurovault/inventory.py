@@ -28,14 +28,15 @@ Kind = Literal[
     "listing",
     "private",
     "quarantined",
+    "gridded",
     "derived",
     "temporary",
     "other",
 ]
 """What a file is: an image, its record, the record of its collection (``about``),
 nilearn's resampled copy, Neurosynth's words; a receipt, a copy of a record, a listing,
-the number of a private collection, a quarantined file, something computed; a temporary;
-or not ours and not NeuroVault's."""
+the number of a private collection, a quarantined file, a map on a grid, something else
+computed; a temporary; or not ours and not NeuroVault's."""
 
 _ID = "[1-9][0-9]{0,18}"
 _IN = f"collection_(?P<collection>{_ID})"
@@ -47,8 +48,8 @@ _SHARED: Mapping[Kind, re.Pattern[str]] = {
     "resampled": re.compile(rf"{_IN}/{_IMAGE}_resampled\.nii\.gz"),
     "words": re.compile(rf"{_IN}/neurosynth_words_for_{_IMAGE}\.json"),
 }
-# NOTE: the index and the gridded maps can be computed again from the images, so that
-# their names need not be known one by one.
+# NOTE: what else is derived can be computed again from the images, so that its names
+# need not be known one by one.
 _OWN: Mapping[Kind, re.Pattern[str]] = {
     "receipt": re.compile(rf"receipts/{_IN}/{_IMAGE}\.json"),
     "copy": re.compile(rf"records/{_IN}/(?:about|{_IMAGE}_metadata)\.json"),
@@ -57,6 +58,7 @@ _OWN: Mapping[Kind, re.Pattern[str]] = {
     "quarantined": re.compile(
         rf"quarantine/(?:{_IN}|[^/]+)/[0-9a-f]{{32}}-(?:{_IMAGE}\.nii\.gz|.+)"
     ),
+    "gridded": re.compile(rf"gridded/[^/]+_[0-9a-f]{{16}}/{_IN}/{_IMAGE}\.nii"),
     "derived": re.compile(
         rf"index[^/]*|gridded/[^/]+/{_IN}/{_IMAGE}(?:_resampled)?\.(?:nii|json)"
         r"|gridded/(?:.+/)?[^/]+\.(?:nii|json)"

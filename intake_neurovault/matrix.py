@@ -56,11 +56,14 @@ def flatten(
     }
     cut = array.isel(box)
     kept = np.flatnonzero(inside[tuple(box.values())])
+    within = tuple(cut.sizes[dim] for dim in dims)
+    turned = np.ravel_multi_index(np.unravel_index(kept, within)[::-1], within[::-1])
     found: xr.DataArray = xr.apply_ufunc(
         _take,
         cut,
         xr.DataArray(kept, dims=_VOXEL),
-        input_core_dims=[list(dims), [_VOXEL]],
+        xr.DataArray(turned, dims=_VOXEL),
+        input_core_dims=[list(dims), [_VOXEL], [_VOXEL]],
         output_core_dims=[[_VOXEL]],
         dask="parallelized",
         output_dtypes=[array.dtype],
@@ -121,7 +124,14 @@ def unflatten(matrix: xr.DataArray) -> xr.DataArray:
     return found.assign_coords({**coords, NIFTI: ((), np.int64(0), known)})
 
 
-def _take(maps: NDArray[Any], kept: NDArray[np.intp]) -> NDArray[Any]:
+def _take(
+    maps: NDArray[Any], kept: NDArray[np.intp], turned: NDArray[np.intp]
+) -> NDArray[Any]:
+    """Take voxels by their numbers, the last axis fastest, or turned, the first."""
+    # NOTE: maps that were read are in the order of a NIfTI file, and would be copied
+    # as a whole to be flattened in the other.
+    if maps.strides[-3] < maps.strides[-1]:
+        maps, kept = maps.swapaxes(-3, -1), turned
     return np.take(maps.reshape(*maps.shape[:-3], -1), kept, axis=-1)
 
 

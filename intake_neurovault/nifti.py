@@ -6,7 +6,6 @@ resampling into one picklable value, :class:`Reader`.
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import warnings
@@ -19,7 +18,6 @@ from numpy.typing import NDArray
 
 from intake_neurovault.decoding import NiftiFile
 from intake_neurovault.errors import (
-    ArgumentError,
     CorruptFileError,
     GeometryError,
     GridError,
@@ -28,6 +26,7 @@ from intake_neurovault.errors import (
 from intake_neurovault.grid import Grid, GridFile, parse_grid
 from intake_neurovault.headers import Encoding, Geometry, make_image, parse_header
 from intake_neurovault.integrity import NiftiStream
+from intake_neurovault.parameters import check_choice, parse_fill
 from intake_neurovault.resampling import Method, resample
 
 __all__ = [
@@ -38,6 +37,7 @@ __all__ = [
     "make_image",
     "read_geometry",
     "resolve_grid",
+    "warn_of_coverage",
 ]
 
 Interpolation = Literal["auto", "continuous", "linear", "nearest"]
@@ -125,13 +125,13 @@ class Reader:
         ArgumentError
             If another argument is not.
         """
-        _check_choice("interpolation", interpolation, get_args(Interpolation))
-        _check_choice("nan", nan, get_args(NanPolicy))
+        check_choice("interpolation", interpolation, get_args(Interpolation))
+        check_choice("nan", nan, get_args(NanPolicy))
         return cls(
             parse_grid(grid),
             cast(Interpolation, interpolation),
             cast(NanPolicy, nan),
-            _parse_fill(fill_value),
+            parse_fill(fill_value),
         )
 
     def to_arguments(self) -> dict[str, Any]:
@@ -227,12 +227,33 @@ class Reader:
             If the map's field of view covers less than half of the grid.
         """
         grid = resolve_grid(self.grid)
+        reader = replace(self, grid=grid)
+        values, coverage = reader.read(path, discrete=discrete, label=label)
+        if grid is not None:
+            warn_of_coverage(coverage, grid, label)
+        return values
+
+    def read(
+        self, path: str | os.PathLike[str], *, discrete: bool, label: str
+    ) -> tuple[NDArray[np.float32], float]:
+        """Read one map, and leave it to the caller to warn of little coverage.
+
+        Parameters, errors and the first value are those of calling the reader.
+
+        Returns
+        -------
+        values : ndarray
+            The map.
+        coverage : float
+            How much of the grid lies within its field of view, from 0 to 1.
+        """
+        grid = resolve_grid(self.grid)
         source, data = _read_map(Path(path), label)
         if grid is None or source.isclose(grid):
             values = np.require(data, requirements="W")
             if self.nan == "zero":
                 values[~np.isfinite(values)] = 0
-            return values
+            return values, 1.0
         method = self.method(discrete)
         values, outside = resample(data, source.matrix, grid.matrix, grid.shape, method)
         if self.nan == "zero":
@@ -240,8 +261,7 @@ class Reader:
         lost = np.count_nonzero(outside)
         if lost:
             values[outside] = self.fill_value
-        _warn_of_coverage(1 - lost / outside.size, grid, label)
-        return values
+        return values, 1 - lost / outside.size
 
 
 def read_geometry(path: str | os.PathLike[str], *, label: str) -> Geometry:
@@ -298,6 +318,31 @@ def resolve_grid(grid: Grid | GridFile | None) -> Grid | None:
         raise GridError(msg) from error
 
 
+def warn_of_coverage(coverage: float, grid: Grid, label: str) -> None:
+    """Warn where most of the grid lies outside the map's field of view.
+
+    Parameters
+    ----------
+    coverage : float
+        How much of the grid lies inside, from 0 to 1.
+    grid : Grid
+        The grid.
+    label : str
+        What the message calls the map.
+
+    Warns
+    -----
+    NeuroVaultWarning
+        If it is less than half.
+    """
+    if coverage < _LEAST_COVERAGE:
+        msg = (
+            f"{label}: the field of view covers {coverage:.0%} of the grid of "
+            f"{grid.describe()}; the rest is fill_value"
+        )
+        warnings.warn(msg, NeuroVaultWarning, stacklevel=3)
+
+
 def _read_map(path: Path, label: str) -> tuple[Grid, NDArray[np.float32]]:
     """Read the grid and the numbers; the array may be read-only."""
     with path.open("rb", buffering=0) as source:
@@ -344,36 +389,3 @@ def _scaled(
         doubles += intercept
         values[some] = doubles
     return values
-
-
-def _warn_of_coverage(coverage: float, grid: Grid, label: str) -> None:
-    """Warn where most of the grid lies outside the map's field of view."""
-    if coverage < _LEAST_COVERAGE:
-        msg = (
-            f"{label}: the field of view covers {coverage:.0%} of the grid of "
-            f"{grid.describe()}; the rest is fill_value"
-        )
-        warnings.warn(msg, NeuroVaultWarning, stacklevel=3)
-
-
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    """Refuse what is not among the choices, and suggest what is."""
-    if value in choices:
-        return
-    close = difflib.get_close_matches(str(value).lower(), choices, n=1)
-    hint = f"did you mean {close[0]!r}? It" if close else "it"
-    msg = f"{name}={value!r} is unknown; {hint} is one of {', '.join(choices)}."
-    raise ArgumentError(msg)
-
-
-def _parse_fill(value: Any) -> float:
-    """Understand a number, also as text."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = None
-    largest = float(np.finfo(np.float32).max)
-    if number is None or isinstance(value, bool) or largest < abs(number) < math.inf:
-        msg = f"fill_value={value!r} must be a number that float32 can hold"
-        raise ArgumentError(msg)
-    return number

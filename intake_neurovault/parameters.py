@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import os
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from types import MappingProxyType
+from typing import Any
 
 from intake_neurovault.errors import ArgumentError, UnknownArgumentError
 from intake_neurovault.refs import shown, unboxed
@@ -15,7 +18,10 @@ __all__ = [
     "BASIC_IMAGE_TERMS",
     "DEFAULTS",
     "DEFAULT_MAX_IMAGES",
+    "check_choice",
     "parse_cap",
+    "parse_fill",
+    "parse_room",
     "parse_switch",
     "reject_unknown",
 ]
@@ -60,6 +66,7 @@ DEFAULTS: Mapping[str, object] = MappingProxyType(
         "chunks": "auto",
         "mode": "download_new",
         "data_dir": None,
+        "keep_gridded": None,
         "metadata_ttl": "1d",
         "url": None,
         "trusted_hosts": (),
@@ -87,6 +94,12 @@ _NILEARNS = MappingProxyType(
 """Arguments of nilearn's that have other names here."""
 
 _ENDLESS = frozenset({"none", "null", "inf"})
+
+_LARGEST = (2 - 2**-23) * 2.0**127  # of float32
+
+_ROOM_VARIABLE = "INTAKE_NEUROVAULT_KEEP_GRIDDED"
+_USUAL_ROOM = 20 * 10**9
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]*)?)\s*(?:([kmgt]?)(i?)b)?", re.I)
 
 
 def reject_unknown(
@@ -204,3 +217,120 @@ def parse_switch(value: object, name: str) -> bool:
         msg = f"{name}={shown(value)} is neither True nor False."
         raise ArgumentError(msg)
     return plain
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Refuse what is not among the choices, and suggest what is.
+
+    Parameters
+    ----------
+    name : str
+        The argument, for the message.
+    value : object
+        What was given.
+    choices : tuple of str
+        What there is.
+
+    Raises
+    ------
+    ArgumentError
+        If it is none of them.
+
+    Examples
+    --------
+    >>> check_choice("nan", "keep", ("keep", "zero"))
+    """
+    if value in choices:
+        return
+    close = get_close_matches(str(value).lower(), choices, n=1)
+    hint = f"did you mean {close[0]!r}? It" if close else "it"
+    msg = f"{name}={value!r} is unknown; {hint} is one of {', '.join(choices)}."
+    raise ArgumentError(msg)
+
+
+def parse_fill(value: Any) -> float:
+    """Read what stands outside a map's field of view.
+
+    Parameters
+    ----------
+    value : object
+        A number, also as text; it may be infinite or NaN.
+
+    Returns
+    -------
+    float
+        The number.
+
+    Raises
+    ------
+    ArgumentError
+        If it is none, or one that float32 cannot hold.
+
+    Examples
+    --------
+    >>> parse_fill("-1.5")
+    -1.5
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = None
+    if number is None or isinstance(value, bool) or _LARGEST < abs(number) < math.inf:
+        msg = f"fill_value={value!r} must be a number that float32 can hold"
+        raise ArgumentError(msg)
+    return number
+
+
+def parse_room(value: object) -> int:
+    """Read how many bytes of maps on their grid are kept.
+
+    Parameters
+    ----------
+    value : object
+        True for 20 GB, False for none; a number of bytes; text such as ``"50 GB"``
+        or ``"16 GiB"``; None for what ``INTAKE_NEUROVAULT_KEEP_GRIDDED`` says, and
+        True where it is not set.
+
+    Returns
+    -------
+    int
+        Bytes; 0 for none.
+
+    Raises
+    ------
+    ArgumentError
+        If it is none of these.
+
+    Examples
+    --------
+    >>> parse_room(False), parse_room("1.5 GB"), parse_room("1 KiB")
+    (0, 1500000000, 1024)
+    """
+    name, plain = "keep_gridded", unboxed(value)
+    # NOTE: a template is empty where its variable is not set.
+    if plain is None or (isinstance(plain, str) and not plain.strip()):
+        plain = os.environ.get(_ROOM_VARIABLE, "").strip() or True
+        name = name if plain is True else _ROOM_VARIABLE
+    given = plain
+    if isinstance(plain, str):
+        text = plain.strip().lower()
+        plain = {"true": True, "false": False}.get(text, _bytes_in(text))
+    if isinstance(plain, bool):
+        return _USUAL_ROOM if plain else 0
+    if isinstance(plain, int | float) and 0 <= plain < float("inf"):
+        return int(plain)
+    msg = (
+        f"{name}={shown(given)} is neither True nor False nor a size; write one as "
+        "'50 GB', or as a number of bytes."
+    )
+    raise ArgumentError(msg)
+
+
+def _bytes_in(text: str) -> int | None:
+    """Read a number of bytes, with or without a unit."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        return None
+    number, power, binary = match.groups()
+    step = 1024 if binary else 1000
+    return int(float(number) * step ** " kmgt".index(power or " "))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -214,11 +215,38 @@ class Entry:
         if content is None:
             return None
         try:
-            file = content.pop("file")
-            return cls(**content, file=None if file is None else ImageFile(**file))
+            return cls.from_json(content)
         except (KeyError, TypeError) as error:
             logger.warning("Passed over: %s is not a receipt (%r).", path, error)
             return None
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Entry:
+        """Read the content of a receipt.
+
+        Parameters
+        ----------
+        content : mapping
+            What `to_json` gives.
+
+        Returns
+        -------
+        Entry
+            The receipt.
+
+        Raises
+        ------
+        KeyError, TypeError
+            If it is none.
+
+        Examples
+        --------
+        >>> Entry.from_json(Entry(1024, 0, sha256="").to_json()).size
+        1024
+        """
+        file = content["file"]
+        known = None if file is None else ImageFile(**file)
+        return cls(**{**content, "file": known})
 
     def to_json(self) -> dict[str, Any]:
         """Give the content of a receipt.

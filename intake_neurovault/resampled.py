@@ -189,7 +189,7 @@ class Resampler:
         if store.local_path(file) is not None:
             original = self.mirror.local(file, progress, image)
             values = self.mirror.read(file, original, self._read(file))
-            return self._keep(file, values, store.digest(file))
+            return self._keep(file, values, self._digest(file))
         adopted = self._adopted(file)
         if adopted is not None:
             return adopted
@@ -246,12 +246,16 @@ class Resampler:
         listings = self.mirror.listings
         if self.mirror.store.local_path(file) is not None:
             fresh = self.mirror.kept(file) is not None
-            return fresh and note.sha256 == self.mirror.store.digest(file)
+            return fresh and note.sha256 == self._digest(file)
         if listings.mode in KEEPING:
             return not _is_elsewhere(note.source, file)
         if listings.mode == "update":
             return note.source == _source(file)
         return listings.is_young(note.made)
+
+    def _digest(self, file: ImageFile) -> str | None:
+        entry = self.mirror.store.receipt(file)
+        return entry.sha256 if entry else None
 
     def _adopted(self, file: ImageFile) -> Path | None:
         """Take over a file that nilearn made, where nothing contradicts it."""

@@ -326,6 +326,7 @@ class SearchResult(Matches):
             url=self.vault.mirror.client.url,
             token=self._token(),
             errors=self.vault.pool.errors,
+            keeper=self.vault.gridded,
         )
 
     def _with_words(self, dataset: xr.Dataset) -> xr.Dataset:

@@ -110,7 +110,7 @@ class Shelf(Ledger):
         NeuroVaultWarning
             As `remember`.
         """
-        entry = self._valid_entry(file)
+        entry = self.receipt(file)
         if entry is not None:
             self.remember(file, entry.doubted())
 
@@ -129,7 +129,7 @@ class Shelf(Ledger):
             that of another server.
         """
         there = look(self.place(file)) is not None
-        return there and self._valid_entry(file) is None
+        return there and self.receipt(file) is None
 
     def is_current(self, file: ImageFile) -> bool:
         """Tell whether the local file holds the bytes that the server has now.
@@ -147,12 +147,12 @@ class Shelf(Ledger):
         """
         if look(self.place(file)) is None:
             return False
-        entry = self._valid_entry(file)
+        entry = self.receipt(file)
         known = (entry and entry.file) or self._recorded(file)
         return known is not None and file.same_bytes_as(known)
 
-    def digest(self, file: ImageFile) -> str | None:
-        """Give the hash of the local file, as it was verified.
+    def receipt(self, file: ImageFile) -> Entry | None:
+        """Give what is known of the local file.
 
         Parameters
         ----------
@@ -161,11 +161,12 @@ class Shelf(Ledger):
 
         Returns
         -------
-        str or None
-            Hexadecimal SHA-256; None if no verified file is there.
+        Entry or None
+            Its receipt; None if no verified file is there.
         """
-        entry = self._valid_entry(file)
-        return entry.sha256 if entry else None
+        found = look(self.place(file))
+        entry = self._entry(file) if found else None
+        return entry if entry and found and entry.holds_for(found) else None
 
     def added(self, file: ImageFile) -> float | None:
         """Tell when the local file was downloaded.
@@ -180,7 +181,7 @@ class Shelf(Ledger):
         float or None
             Unix time; None if it is not there or others brought it.
         """
-        entry = self._valid_entry(file)
+        entry = self.receipt(file)
         return entry.added if entry else None
 
     def last_modified(self, file: ImageFile) -> str | None:
@@ -198,7 +199,7 @@ class Shelf(Ledger):
             size are still the same, so that only the record may have changed; None
             if nothing but a download can tell.
         """
-        entry = self._valid_entry(file)
+        entry = self.receipt(file)
         if entry is None or entry.file is None:
             return None
         same = replace(entry.file, modify_date=file.modify_date).same_bytes_as(file)
@@ -256,7 +257,7 @@ class Shelf(Ledger):
         NeuroVaultWarning
             As `remember`.
         """
-        entry = self._valid_entry(file)
+        entry = self.receipt(file)
         if entry is not None:
             self.remember(file, replace(entry, file=file, added=time.time()))
 
@@ -266,11 +267,6 @@ class Shelf(Ledger):
             return kept
         path = layout.receipt_path(file.collection_id, file.image_id)
         return Entry.read(self.root / path)
-
-    def _valid_entry(self, file: ImageFile) -> Entry | None:
-        found = look(self.place(file))
-        entry = self._entry(file) if found else None
-        return entry if entry and found and entry.holds_for(found) else None
 
     def _verify(self, file: ImageFile, place: Path) -> Entry:
         found = place.stat()

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from intake_neurovault.cuts import Block, Cut, Stretch, Window
 from intake_neurovault.errors import (
     CorruptFileError,
     GeometryError,
@@ -26,9 +27,7 @@ from intake_neurovault.nifti import Reader
 from intake_neurovault.pool import ErrorPolicy
 from intake_neurovault.records import Image, ImageFile
 
-__all__ = ["MapStack", "Opener", "StackedMap"]
-
-Block = NDArray[np.float32]
+__all__ = ["Keeper", "MapStack", "Opener", "StackedMap"]
 
 _log = logging.getLogger(__name__)
 
@@ -100,15 +99,65 @@ class StackedMap:
         return cls(image.id, image.label, image.file, image.discrete)
 
 
+class Keeper(Protocol):
+    """What keeps maps on their grid; it travels as the opener does."""
+
+    def load(
+        self, wanted: StackedMap, reader: Reader, stretches: Sequence[Stretch], /
+    ) -> bool:
+        """Read a part of a map that is kept, its file neither opened nor missed.
+
+        Parameters
+        ----------
+        wanted : StackedMap
+            The map.
+        reader : Reader
+            How a file becomes an array.
+        stretches : sequence of (int, memoryview)
+            What is read: the number of a voxel, the first axis fastest, and the
+            memory for it and the next.
+
+        Returns
+        -------
+        bool
+            Whether the memory is filled; False if the map is not kept.
+        """
+        ...
+
+    def read(self, wanted: StackedMap, reader: Reader, path: Path, /) -> Block:
+        """Read a map from its file as the reader does, and keep it.
+
+        Parameters
+        ----------
+        wanted : StackedMap
+            The map.
+        reader : Reader
+            How a file becomes an array.
+        path : pathlib.Path
+            The file.
+
+        Returns
+        -------
+        ndarray of float32
+            The map.
+
+        Raises
+        ------
+        NeuroVaultError
+            As the reader does.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class MapStack:
     """Maps on one grid, as an array of images by three voxel axes.
 
-    It has what :func:`dask.array.from_array` asks of an array. Indexing opens the
-    files of the images that are asked for, all in one call of the opener, and
-    decodes them one after the other as they arrive, so that no more than the result
-    and one map are in memory. A file that turns out to be damaged or gone is opened
-    once more.
+    It has what :func:`dask.array.from_array` asks of an array. Indexing reads what
+    is kept on the grid, and of that no more than is asked for. It opens the files of
+    the other images, all in one call of the opener, and decodes them one after the
+    other as they arrive, so that no more than the result and one map are in memory.
+    A file that turns out to be damaged or gone is opened once more.
     """
 
     maps: tuple[StackedMap, ...]
@@ -121,6 +170,8 @@ class MapStack:
     """What makes files local."""
     errors: ErrorPolicy = "raise"
     """What a map that cannot be read does; unless ``raise``, it is all NaN."""
+    keeper: Keeper | None = None
+    """What keeps maps on their grid; None: each is made anew from its file."""
 
     dtype: ClassVar[np.dtype[np.float32]] = np.dtype(np.float32)
     """Of every value."""
@@ -136,7 +187,8 @@ class MapStack:
     def fingerprint(self) -> str:
         """Hexadecimal digest of all that decides about the values.
 
-        Equal for equal files read in the same way, in any process.
+        Equal for equal files read in the same way, in any process; that maps are
+        kept decides about nothing.
         """
         files = [
             (
@@ -182,7 +234,8 @@ class MapStack:
         Returns
         -------
         ndarray of float32
-            The part; axes with an int are gone.
+            The part; axes with an int are gone. The first voxel axis is fastest in
+            memory, as in a NIfTI file.
         """
         key = key if isinstance(key, tuple) else (key,)
         key += (slice(None),) * (self.ndim - len(key))
@@ -192,15 +245,31 @@ class MapStack:
 
     def _read(self, maps: Sequence[StackedMap], voxels: tuple[Any, ...]) -> Block:
         """Read some voxels of some maps; each map is cut before the next is read."""
-        # An array without memory of its own tells what shape the cut leaves.
-        like = np.broadcast_to(np.float32(0), self.grid.shape)
-        shape = _orthogonal(like, voxels).shape
-        block = np.empty((len(maps), *shape), dtype=self.dtype)
-        with self._opened(maps) as paths:
-            for row, (each, path) in enumerate(zip(maps, paths, strict=True)):
-                data = None if path is None else self._decode(each, path)
-                block[row] = np.nan if data is None else _orthogonal(data, voxels)
+        cut = Cut(self.grid.shape, voxels)
+        block = cut.empty(len(maps))
+        window = Window(cut)
+        lacking = [
+            (each, block[row, ...])
+            for row, each in enumerate(maps)
+            if not self._load(each, window, block[row, ...])
+        ]
+        with self._opened([each for each, _ in lacking]) as paths:
+            for (each, row), path in zip(lacking, paths, strict=True):
+                # NOTE: the opener may have found that nothing changed on the server,
+                # or have waited until somebody else kept the map.
+                if path is None or not self._load(each, window, row):
+                    data = None if path is None else self._decode(each, path)
+                    row[...] = np.nan if data is None else cut.take(data)
         return block
+
+    def _load(self, each: StackedMap, window: Window, row: Block) -> bool:
+        """Fill a row with a map that is kept, if it is."""
+        if self.keeper is None or each.file is None:
+            return False
+        if not self.keeper.load(each, self.reader, window.stretches(row)):
+            return False
+        window.settle(row)
+        return True
 
     @contextmanager
     def _opened(self, maps: Sequence[StackedMap]) -> Generator[Iterator[Path | None]]:
@@ -246,7 +315,10 @@ class MapStack:
         return None if again is None else self._decode_once(each, again)
 
     def _decode_once(self, each: StackedMap, path: Path) -> Block:
-        data = self.reader(path, discrete=each.discrete, label=each.label)
+        if self.keeper is None:
+            data = self.reader(path, discrete=each.discrete, label=each.label)
+        else:
+            data = self.keeper.read(each, self.reader, path)
         self._check_shape(each, data)
         return data
 
@@ -259,10 +331,3 @@ class MapStack:
                 "build the cube again"
             )
             raise GeometryError(msg)
-
-
-def _orthogonal(data: Block, key: tuple[Any, ...]) -> Block:
-    """Index each axis for itself, from the last so that the others keep their place."""
-    for axis in reversed(range(len(key))):
-        data = data[(slice(None),) * axis + (key[axis],)]
-    return data

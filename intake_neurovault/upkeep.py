@@ -126,8 +126,9 @@ class Cache:
             Only these collections.
         dry_run : bool
             Whether to change nothing. Otherwise damaged files are moved to the
-            quarantine, whole images get the receipt that saves the next check, and
-            temporaries older than a day are removed.
+            quarantine, maps on a grid that are damaged and temporaries older than a
+            day are removed, and whole images get the receipt that saves the next
+            check.
 
         Returns
         -------

@@ -26,9 +26,11 @@ from intake_neurovault.downloads import Downloads, Item, Supplier
 from intake_neurovault.errors import Failure, MissingError, NeuroVaultError
 from intake_neurovault.finder import Finder
 from intake_neurovault.found import Found, outcome
+from intake_neurovault.gridded import Gridded
 from intake_neurovault.listings import Listings
 from intake_neurovault.mirror import Mirror
 from intake_neurovault.nifti import Geometry, read_geometry
+from intake_neurovault.parameters import parse_room
 from intake_neurovault.pool import (
     Pool,
     Report,
@@ -66,6 +68,13 @@ class Vault:
     """The server and the store, and what may be asked."""
     pool: Pool
     """How many requests at a time, and what a failure does."""
+    room: int = 0
+    """Bytes of maps on their grid that are kept; with 0, none is kept or used."""
+
+    @property
+    def gridded(self) -> Gridded | None:
+        """What keeps maps on their grid, if any are kept."""
+        return Gridded(self.mirror, self.room) if self.room else None
 
     @classmethod
     def parse(
@@ -73,6 +82,7 @@ class Vault:
         *,
         url: str | None = None,
         data_dir: str | os.PathLike[str] | None = None,
+        keep_gridded: bool | str | int | None = None,
         mode: str = "download_new",
         metadata_ttl: float | str | None = "1d",
         trusted_hosts: Iterable[str] = (),
@@ -91,6 +101,8 @@ class Vault:
             ``https://neurovault.org``, if absent.
         data_dir : path, optional
             nilearn's data folder; maps are kept in ``neurovault`` below it.
+        keep_gridded : bool, str or int, optional
+            Whether maps on their grid are kept, and how many bytes of them.
         mode : {"download_new", "overwrite", "offline", "update"}
             What may be asked of the server, and when.
         metadata_ttl : float or str
@@ -130,7 +142,7 @@ class Vault:
             client, Store.parse(data_dir), mode=mode, metadata_ttl=metadata_ttl
         )
         pool = Pool(parse_workers(workers), parse_errors(errors), progress)
-        return cls(Mirror(listings), pool)
+        return cls(Mirror(listings), pool, parse_room(keep_gridded))
 
     def place(self) -> str:
         """Tell this vault from others that may give other maps.

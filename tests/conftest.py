@@ -25,6 +25,7 @@ RECORDED = ROOT.parent / "shared" / "neurovault_api" / "recorded"
 
 LOCAL_NAMES = {None, "", "localhost", "localhost.localdomain", "ip6-localhost"}
 FORGOTTEN = (
+    "INTAKE_NEUROVAULT_KEEP_GRIDDED",
     "INTAKE_NEUROVAULT_URL",
     "INTAKE_NEUROVAULT_WORDS_URL",
     "NILEARN_DATA",

@@ -119,6 +119,8 @@ def test_unknown_arguments_are_refused(name: str, suggestion: str) -> None:
         ({"fetch_neurosynth_words": "perhaps"}, "fetch_neurosynth_words='perhaps'"),
         ({"trusted_hosts": [5]}, r"trusted_hosts=\[5\]"),
         ({"fill_value": "empty"}, "fill_value='empty'"),
+        ({"keep_gridded": "much"}, "keep_gridded='much' is neither True nor False nor"),
+        ({"keep_gridded": -1}, "keep_gridded=-1 is neither"),
     ],
 )
 def test_values_that_are_not_understood(arguments: Any, text: str) -> None:
@@ -142,6 +144,9 @@ def test_values_that_are_not_understood(arguments: Any, text: str) -> None:
             {"trusted_hosts": "['a.org', 'b.org']"},
             {"trusted_hosts": ["a.org", "b.org"]},
         ),
+        ({"keep_gridded": "50 GB"}, {"keep_gridded": 50 * 10**9}),
+        ({"keep_gridded": "false"}, {"keep_gridded": False}),
+        ({"keep_gridded": ""}, {}),
         ({"url": ""}, {}),
         ({"words_url": ""}, {}),
     ],
@@ -163,6 +168,9 @@ def test_values_may_come_as_text_as_templates_make_them(text: Any, value: Any) -
         ({"data_dir": Path("maps")}, {"data_dir": "maps"}),
         ({"data_dir": b"maps"}, {"data_dir": "maps"}),
         ({"progress": np.bool_(True)}, {"progress": True}),
+        ({"keep_gridded": np.bool_(False)}, {"keep_gridded": False}),
+        ({"keep_gridded": True}, {"keep_gridded": True}),
+        ({"keep_gridded": "50 GB"}, {"keep_gridded": "50 GB"}),
         ({"resample": True}, {}),
         ({"resample": False}, {"grid": None}),
         ({"errors": None}, {}),

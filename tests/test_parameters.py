@@ -17,6 +17,7 @@ from intake_neurovault.parameters import (
     DEFAULT_MAX_IMAGES,
     DEFAULTS,
     parse_cap,
+    parse_room,
     parse_switch,
     reject_unknown,
 )
@@ -45,9 +46,9 @@ def test_defaults_are_complete_ordered_and_frozen():
     names = ", ".join(DEFAULTS)
     assert names == (
         "image_terms, collection_terms, image_ids, collection_ids, max_images, "
-        "grid, interpolation, nan, fill_value, chunks, mode, data_dir, metadata_ttl, "
-        "url, trusted_hosts, timeout, retries, workers, errors, progress, "
-        "fetch_neurosynth_words, words_url"
+        "grid, interpolation, nan, fill_value, chunks, mode, data_dir, keep_gridded, "
+        "metadata_ttl, url, trusted_hosts, timeout, retries, workers, errors, "
+        "progress, fetch_neurosynth_words, words_url"
     )
     assert DEFAULTS["max_images"] is DEFAULT_MAX_IMAGES
     with pytest.raises(TypeError, match="does not support item assignment"):
@@ -163,3 +164,58 @@ def test_switches(value: object, expected: bool):
 def test_what_is_no_switch(value: object):
     with pytest.raises(ArgumentError, match=r"^on=.* is neither True nor False\.$"):
         parse_switch(value, "on")
+
+
+@pytest.mark.parametrize(
+    ("given", "bytes_"),
+    [
+        (None, 20 * 10**9),
+        (" ", 20 * 10**9),
+        (True, 20 * 10**9),
+        (" True ", 20 * 10**9),
+        (np.True_, 20 * 10**9),
+        (False, 0),
+        ("false", 0),
+        (0, 0),
+        ("0 GB", 0),
+        (1, 1),
+        (5e9, 5 * 10**9),
+        (np.int64(7), 7),
+        ("1000", 1000),
+        ("50 GB", 50 * 10**9),
+        ("50gb", 50 * 10**9),
+        ("1.5 kB", 1500),
+        ("2 MiB", 2 * 2**20),
+        ("1 TB", 10**12),
+        ("12 B", 12),
+    ],
+)
+def test_how_much_is_kept_is_understood(given: object, bytes_: int):
+    assert parse_room(given) == bytes_
+
+
+@pytest.mark.parametrize(
+    "given",
+    [-1, math.nan, math.inf, "much", "50 G", "-1 GB", "GB", [20], {}, b"1", "1e9"],
+)
+def test_sizes_that_make_no_sense_are_refused(given: object):
+    with pytest.raises(ArgumentError, match=r"^keep_gridded=.* nor a size; write"):
+        parse_room(given)
+
+
+@pytest.mark.parametrize(
+    ("variable", "bytes_"), [("2 GB", 2 * 10**9), ("false", 0), ("0", 0), (" ", 2e10)]
+)
+def test_the_environment_says_how_much_is_kept(
+    variable: str, bytes_: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("INTAKE_NEUROVAULT_KEEP_GRIDDED", variable)
+    assert parse_room(None) == bytes_
+    assert parse_room(True) == 20 * 10**9
+    assert parse_room("3 GB") == 3 * 10**9
+
+
+def test_a_variable_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("INTAKE_NEUROVAULT_KEEP_GRIDDED", "lots")
+    with pytest.raises(ArgumentError, match="INTAKE_NEUROVAULT_KEEP_GRIDDED='lots'"):
+        parse_room(None)
