@@ -40,7 +40,10 @@ TERMS: Mapping[str, Mapping[str, Any]] = {
         "image_terms": {**SELECTIVE, "number_of_subjects": {"$gte": SUBJECTS}},
     },
 }
-KEPT: Mapping[str, Mapping[str, Any]] = {"gridded": {}, "originals": {}}
+KEPT: Mapping[str, Mapping[str, Any]] = {
+    "gridded": {},
+    "originals": {"keep_gridded": False},
+}
 """How a search is told to use what is kept on the 3 mm grid, or not to."""
 WHOLE = """
 import sys
@@ -167,47 +170,24 @@ def cube(place: Place, kept: str) -> Any:
 
 def matrix(place: Place, kept: str) -> Work:
     """Make the matrix of images and of voxels in the brain."""
-    mask = np.asarray(nibabel.load(place.data / MASK).dataobj) != 0
     maps = cube(place, kept)
-
-    def inside() -> Any:
-        count = int(mask.sum())
-        return maps.data.map_blocks(
-            lambda block: block[:, mask],
-            drop_axis=(2, 3),
-            chunks=(maps.chunks[0], (count,)),
-            dtype=np.float32,
-        ).compute()
-
-    return Work(inside)
+    return Work(lambda: maps.nii.to_matrix(place.data / MASK).values)
 
 
 def mean(place: Place, kept: str, first: int | None = None) -> Work:
     """Average all maps, or the first ones."""
     maps = cube(place, kept)[:first]
-    return Work(lambda: maps.mean("image").compute().values)
+    return Work(lambda: maps.mean("image").values)
 
 
 def sphere(place: Place) -> Work:
     """Average each map within a sphere."""
     maps = cube(place, "gridded")
-    x, y, z = POINT
-
-    def average() -> Any:
-        box = maps.sel(
-            x=slice(x - RADIUS, x + RADIUS),
-            y=slice(y - RADIUS, y + RADIUS),
-            z=slice(z - RADIUS, z + RADIUS),
-        )
-        distance = (box.x - x) ** 2 + (box.y - y) ** 2 + (box.z - z) ** 2
-        inside = box.where(distance <= RADIUS**2)
-        return inside.mean(("x", "y", "z")).compute().values
-
-    return Work(average)
+    return Work(lambda: maps.nii.sphere(*POINT, radius=RADIUS).mean("voxel").values)
 
 
 def voxel(place: Place) -> Work:
     """Read one voxel of each map."""
     maps = cube(place, "gridded")
     at = dict(zip("xyz", POINT, strict=True))
-    return Work(lambda: maps.sel(at, method="nearest").compute().values)
+    return Work(lambda: maps.sel(at, method="nearest").values)
