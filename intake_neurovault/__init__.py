@@ -7,7 +7,6 @@ installed, stay quick.
 
 import sys
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ if TYPE_CHECKING:
     from intake_neurovault.vault import Vault
     from intake_neurovault.word_files import neurosynth_words_vectorized
 
-__version__ = version("intake-neurovault")
+    __version__: str
 
 _HOMES = {
     "arguments": ("search",),
@@ -196,6 +195,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        # NOTE: reading what is installed takes as long as all else here together.
+        value = import_module("importlib.metadata").version("intake-neurovault")
+        globals()[name] = value
+        return value
     if name not in _HOME_OF:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg, name=name, obj=sys.modules[__name__])

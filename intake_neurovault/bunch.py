@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Any
-
-from sklearn.utils import Bunch
+from typing import TYPE_CHECKING, Any
 
 from intake_neurovault import layout
 from intake_neurovault.records import Collection, Image, clean
 
-__all__ = ["DESCRIPTION", "Bunch", "make_bunch"]
+if TYPE_CHECKING:
+    from sklearn.utils import Bunch as Bunch
 
 DESCRIPTION = """\
 Statistical maps of the human brain from NeuroVault, https://neurovault.org
@@ -83,12 +83,14 @@ def make_bunch(
         images.append(str(path))
         metas.append(_image_meta(image, root, words=words) | {which: str(path)})
         collections.append(dict(known[about.id]))
-    return Bunch(
+    # NOTE: scikit-learn takes half a second to import, and most results need none.
+    bunch: Bunch = import_module("sklearn.utils").Bunch(
         images=images,
         images_meta=metas,
         collections_meta=collections,
         description=DESCRIPTION,
     )
+    return bunch
 
 
 def _image_meta(image: Image, root: Path, *, words: bool) -> dict[str, Any]:

@@ -21,13 +21,15 @@ from intake_neurovault import layout, sidecars
 from intake_neurovault.errors import CorruptFileError
 from intake_neurovault.known import readable
 from intake_neurovault.ledger import Ledger, StoredListing
-from intake_neurovault.pieces import EVERYTHING, Mark, Marks, Piece
+from intake_neurovault.pieces import EVERYTHING, Home, Mark, Marks, Piece
 from intake_neurovault.records import Collection, Image
 
 _LISTING = re.compile(r"collection(?:s|_([1-9][0-9]{0,18}))\.json")
 _FOLDER = re.compile(r"collection_([1-9][0-9]{0,18})")
 _SIDECAR = re.compile(r"image_([1-9][0-9]*)_metadata\.json")
+_END_OF_SIDECARS = "_metadata.json"
 _MOST_IMAGES, _MOST_COLLECTIONS = 2**32, 2**31
+_LARGEST = 2**63
 _DOUBTFUL: Mark = (2**62,)
 
 
@@ -44,17 +46,15 @@ class Survey:
     offline: bool
     """Whether they do."""
 
-    def unchanged(self, number: int, then: Marks, seen: int, *, listed: bool) -> bool:
+    def unchanged(self, number: int, home: Home, *, listed: bool) -> bool:
         """Tell whether a piece is as it was when it was read.
 
         Parameters
         ----------
         number : int
             The collection, or `EVERYTHING`.
-        then : Marks
-            Its marks when it was read.
-        seen : int
-            When that was, in nanoseconds of Unix time.
+        home : Home
+            What is known of it.
         listed : bool
             Whether the list of all collections has it, so that its own record on disk
             does not matter.
@@ -64,20 +64,22 @@ class Survey:
         bool
             False if in doubt.
         """
-        if then.listing != self.listings.get(number, ()):
+        then = home.marks
+        if not home.calm or then.listing != self.listings.get(number, ()):
             return False
         if not self.offline:
-            return Marks(then.listing).settled(seen)
-        if then.folder != self.folders.get(number, ()):
+            return True
+        if not home.calm_on_disk or then.folder != self.folders.get(number, ()):
             return False
         if then.records and then.records != _mark_of_records(self.root, number):
             return False
         if listed or not then.folder:
-            return replace(then, about=()).settled(seen)
-        return then.about == _mark_of_about(self.root, number) and then.settled(seen)
+            return True
+        about = _mark_of_about(self.root, number)
+        return then.about == about and Marks(about=about).settled(home.seen)
 
 
-def survey(root: Path, url: str, *, offline: bool) -> Survey:
+def survey(root: Path, url: str, *, offline: bool, lists: bool = True) -> Survey:
     """Look at what is in a store.
 
     Parameters
@@ -88,6 +90,8 @@ def survey(root: Path, url: str, *, offline: bool) -> Survey:
         The server whose lists are meant.
     offline : bool
         Whether nilearn's folders matter as well.
+    lists : bool
+        Whether the lists of the server matter.
 
     Returns
     -------
@@ -100,7 +104,7 @@ def survey(root: Path, url: str, *, offline: bool) -> Survey:
     {}
     """
     folder = (root / layout.listing_path(url, None)).parent
-    listings = _look(folder, _LISTING, mark_of)
+    listings = _look(folder, _LISTING, mark_of) if lists else {}
     folders = _look(root, _FOLDER, mark_of) if offline else {}
     return Survey(root, listings, folders, offline)
 
@@ -158,6 +162,23 @@ class Census:
         listed, senseless = readable(records, self._image, self.url, number)
         piece = replace(piece, listed=tuple(listed), senseless=tuple(senseless))
         return self._with_disk(piece) if self.offline else piece
+
+    def sidecars(self, number: int) -> list[int]:
+        """List the images that have a record in a folder of nilearn's.
+
+        Parameters
+        ----------
+        number : int
+            The collection.
+
+        Returns
+        -------
+        list of int
+            Their ids, but for those that no image can have.
+        """
+        folder = self.ledger.root / layout.collection_dir(number)
+        names = _look(folder, _SIDECAR, lambda _: ())
+        return [each for each in names if each < _LARGEST]
 
     def _with_disk(self, piece: Piece) -> Piece:
         """Add what is in nilearn's folder and not in the list."""
@@ -246,13 +267,20 @@ def _mark_of_about(root: Path, number: int) -> Mark:
 
 
 def _mark_of_records(root: Path, number: int) -> Mark:
-    marks = _look(root / layout.collection_dir(number), _SIDECAR, mark_of)
+    # NOTE: a store that nilearn filled has thousands of these, each looked at once.
+    marks = []
+    try:
+        with os.scandir(root / layout.collection_dir(number)) as entries:
+            for entry in entries:
+                if entry.name.endswith(_END_OF_SIDECARS):
+                    marks.append(mark_of(entry) or _DOUBTFUL)
+    except OSError:
+        return _DOUBTFUL
     if not marks:
         return ()
-    newest = max(mark[0] if mark else 2**62 for mark in marks.values())
-    text = repr(sorted(marks.items())).encode()
-    digest = hashlib.blake2b(text, digest_size=7).digest()
-    return newest, int.from_bytes(digest)
+    marks.sort()
+    digest = hashlib.blake2b(repr(marks).encode(), digest_size=7).digest()
+    return marks[-1][0], int.from_bytes(digest)
 
 
 def _regular(records: Iterable[Mapping[str, Any]], limit: int = _MOST_IMAGES) -> bool:

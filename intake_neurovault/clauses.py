@@ -19,7 +19,10 @@ from intake_neurovault.predicates import PATTERNS, Predicate
 from intake_neurovault.schema import Kind
 from intake_neurovault.values import instant, plain
 
-__all__ = ["Clause", "clause_of", "holds", "microseconds", "storable"]
+__all__ = ["PLACES", "Clause", "clause_of", "holds", "microseconds", "storable"]
+
+PLACES = 2**32
+"""How many images a collection has place for in the table ``images``."""
 
 Columns = Mapping[str, Kind]
 """The columns of a table that stand for core fields, with the types of these."""

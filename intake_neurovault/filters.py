@@ -149,14 +149,15 @@ def _check_size(terms: object, where: str) -> None:
     """Refuse what would take for ever, or the whole stack, to parse."""
     level, seen = [terms], 0
     for _ in range(_MAX_NESTING):
+        if not level:
+            return
         below = chain.from_iterable(map(_inner, level))
         level = list(islice(below, MAX_PARTS + 1 - seen))
         seen += len(level)
         if seen > MAX_PARTS:
             msg = f"{where}: more than {MAX_PARTS} mappings and lists; use fewer terms"
             raise FilterError(msg)
-    if level:
-        raise _too_deep(where)
+    raise _too_deep(where)
 
 
 def _inner(node: object) -> Iterable[object]:

@@ -14,6 +14,7 @@ from intake_neurovault.errors import NeuroVaultError, NeuroVaultWarning
 from intake_neurovault.found import Found, Watch
 from intake_neurovault.known import Listed
 from intake_neurovault.listings import Listings
+from intake_neurovault.lookup import Lookup
 from intake_neurovault.paging import PAGES_AT_ONCE
 from intake_neurovault.pool import MAX_FAILURES_IN_A_ROW, Pool
 from intake_neurovault.query import Query
@@ -21,6 +22,7 @@ from intake_neurovault.records import Collection, Image
 from intake_neurovault.refs import CollectionRef, Token
 from intake_neurovault.sieve import Predicate, Sieve
 from intake_neurovault.warm import Scope, Warm
+from intake_neurovault.whereabouts import IndexedLookup
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -81,6 +83,10 @@ class Finder:
         self._warn_of_unlisted(sieve)
         return sieve.found(truncated=sieve.full)
 
+    def _lookup(self) -> Lookup:
+        known = self.listings
+        return IndexedLookup(known.store, known.client.url, self.pool)
+
     def _warm(self) -> Warm:
         known = self.listings
         place = known.store.root, known.client.url
@@ -105,7 +111,7 @@ class Finder:
     def _by_image(
         self, ids: Sequence[int], sieve: Sieve, *, in_order: bool
     ) -> Generator[Batch]:
-        known = self.listings.kept_images(ids, listed=True)
+        known = self.listings.kept_images(ids, self._lookup())
         cap = sieve.query.max_images
         # NOTE: sorting needs all of them; in the order asked for, a cap ends it early.
         step = max(cap, self.pool.workers) if cap and in_order else len(ids)

@@ -181,16 +181,23 @@ class Tally:
             self.fields.update(record)
         return [place for place, record in enumerate(records) if terms.matches(record)]
 
-    def count(self, terms: Filter, failed: Mapping[int, int]) -> None:
+    def count(
+        self,
+        terms: Filter,
+        number: int,
+        removed: Sequence[int],
+        alone: Sequence[int],
+    ) -> None:
         """Count records that were looked at elsewhere.
 
         Parameters
         ----------
         terms : Filter
             The filter, the same each time.
-        failed : mapping of int to int
-            How many records failed just those terms whose bits are set; 0 for all
-            that match.
+        number : int
+            How many records.
+        removed, alone : sequence of int
+            How many of them each term removed, and would remove if it were alone.
 
         Examples
         --------
@@ -198,21 +205,16 @@ class Tally:
         >>> tally = Tally()
         >>> terms = {"name": "a", "age": 3}
         >>> wanted = parse_filter(terms, kinds={}, where="image_terms")
-        >>> tally.count(wanted, {0b00: 5, 0b10: 2, 0b11: 1})
+        >>> tally.count(wanted, 8, [1, 2], [1, 3])
         >>> [(step.removed, step.alone) for step in tally.steps], tally.looked_at
         ([(1, 1), (2, 3)], 8)
         """
         before = self.steps or [Step(term.describe(), 0, 0) for term in terms.terms()]
         self.steps = [
-            Step(
-                step.term,
-                step.removed
-                + sum(n for bits, n in failed.items() if bits & -bits == 1 << place),
-                step.alone + sum(n for bits, n in failed.items() if bits >> place & 1),
-            )
-            for place, step in enumerate(before)
+            Step(step.term, step.removed + first, step.alone + each)
+            for step, first, each in zip(before, removed, alone, strict=True)
         ]
-        self.looked_at += sum(failed.values())
+        self.looked_at += number
 
     def warn_of_unknown_fields(
         self, where: Literal["image_terms", "collection_terms"], terms: Filter

@@ -85,9 +85,12 @@ def _parse(
 
 
 def listed_records(
-    ledger: Ledger, url: str, image_ids: Iterable[int]
+    ledger: Ledger,
+    url: str,
+    image_ids: Iterable[int],
+    numbers: Iterable[int] | None = None,
 ) -> dict[int, tuple[dict[str, Any], dict[str, Any]]]:
-    """Look for images in all lists of a server that were saved.
+    """Look for images in the lists of a server that were saved.
 
     Parameters
     ----------
@@ -97,6 +100,8 @@ def listed_records(
         The server.
     image_ids : iterable of int
         The images.
+    numbers : iterable of int, optional
+        The collections whose lists may have them, ascending; all if absent.
 
     Returns
     -------
@@ -106,7 +111,7 @@ def listed_records(
 
     Notes
     -----
-    Every list is read, once as long as it stays.
+    A list is read once as long as it stays.
 
     Examples
     --------
@@ -115,8 +120,10 @@ def listed_records(
     {}
     """
     wanted = set(image_ids)
+    if numbers is None:
+        numbers = ledger.listed(url) if wanted else ()
     found: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
-    for number in ledger.listed(url) if wanted else ():
+    for number in numbers:
         here = wanted & _image_ids(ledger, url, number, ledger.stamp(url, number))
         known = recall(ledger, url, number) if here else None
         if known is not None:

@@ -21,7 +21,6 @@ from intake_neurovault.known import (
     Listed,
     digest,
     is_foreign,
-    listed_records,
     made_up,
     merged,
     note,
@@ -30,6 +29,7 @@ from intake_neurovault.known import (
     with_disk,
 )
 from intake_neurovault.ledger import StoredListing, warn_once
+from intake_neurovault.lookup import Lookup
 from intake_neurovault.modes import KEEPING, Mode, parse_age, parse_mode
 from intake_neurovault.records import Collection, Image, ImageFile
 from intake_neurovault.refs import CollectionRef, Token
@@ -38,8 +38,6 @@ from intake_neurovault.store import Store
 logger = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Collection | Image)
-
-_Raw = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -205,7 +203,7 @@ class Listings:
         return self._listed(stored, read, collection.id)
 
     def kept_images(
-        self, image_ids: Iterable[int], *, listed: bool = False
+        self, image_ids: Iterable[int], lookup: Lookup | None = None
     ) -> dict[int, tuple[Image, Collection]]:
         """Give those images on disk for which no request is needed.
 
@@ -213,8 +211,8 @@ class Listings:
         ----------
         image_ids : iterable of int
             Their ids on NeuroVault.
-        listed : bool
-            Whether to give, offline, also those that were only listed before.
+        lookup : Lookup, optional
+            Where records are; with it, offline, those only listed are given as well.
 
         Returns
         -------
@@ -224,16 +222,16 @@ class Listings:
         if self.mode not in KEEPING:
             return {}
         wanted = set(image_ids)
-        records = self.store.image_records(wanted)
-        if listed and self.offline:
+        records = self.store.image_records(wanted, lookup)
+        if lookup is not None and self.offline:
             missing = wanted - records.keys()
-            records |= listed_records(self.store, self.client.url, missing)
+            records |= lookup.in_lists(missing) if missing else {}
         found = {}
         for image_id, (raw, about) in records.items():
-            if not self.offline and is_foreign(raw, self.client.url):
-                continue
             if self.offline:
                 about = made_up(self.store, self.client.url, about)
+            elif is_foreign(raw, self.client.url):
+                continue
             try:
                 found[image_id] = self._image(raw), Collection.from_json(about)
             except AnswerError as error:
@@ -321,7 +319,7 @@ class Listings:
         self,
         about: Collection | None,
         ask: Callable[[], Listing],
-        read: Callable[[_Raw], R],
+        read: Callable[[Mapping[str, Any]], R],
     ) -> Listed[R]:
         began, listing = time.time(), ask()
         token, collection_id = (about.token, about.id) if about else (None, None)
@@ -391,7 +389,7 @@ class Listings:
     def _listed(
         self,
         stored: StoredListing,
-        read: Callable[[_Raw], R],
+        read: Callable[[Mapping[str, Any]], R],
         collection_id: int | None,
     ) -> Listed[R]:
         items, bad = readable(stored.records, read, self.client.url, collection_id)

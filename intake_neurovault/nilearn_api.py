@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from intake_neurovault.bunch import Bunch
 from intake_neurovault.datadir import find_root
 from intake_neurovault.nifti import Reader
 from intake_neurovault.nilearn_terms import (
@@ -25,6 +24,9 @@ from intake_neurovault.query import DEFAULT_MAX_IMAGES, Query
 from intake_neurovault.result import SearchResult
 from intake_neurovault.result_filter import Test, any_record
 from intake_neurovault.vault import Vault
+
+if TYPE_CHECKING:
+    from intake_neurovault.bunch import Bunch
 
 _Folder = str | os.PathLike[str] | None
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-from intake_neurovault.bunch import Bunch
 from intake_neurovault.nilearn_api import fetch_neurovault_ids
+
+if TYPE_CHECKING:
+    from intake_neurovault.bunch import Bunch
 
 _Folder = str | os.PathLike[str] | None
 

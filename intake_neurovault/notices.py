@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import warnings
 from pathlib import Path
 
 from intake_neurovault.errors import NeuroVaultWarning
 
-_HOME = str(Path(__file__).parent)
+_INSIDE = (str(Path(__file__).parent), contextlib.__file__)
+"""Where what led to a warning is no business of the caller's."""
 
 
 def warn(message: str) -> None:
@@ -38,6 +40,6 @@ def warn(message: str) -> None:
 def _level() -> int:
     # NOTE: 3.12 can skip files by itself, with `skip_file_prefixes`.
     level, frame = 2, sys._getframe(2)
-    while frame.f_back and frame.f_code.co_filename.startswith(_HOME):
+    while frame.f_back and frame.f_code.co_filename.startswith(_INSIDE):
         level, frame = level + 1, frame.f_back
     return level

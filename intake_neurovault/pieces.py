@@ -7,13 +7,15 @@ are values that differ when files do.
 from __future__ import annotations
 
 import json
+import zlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from intake_neurovault.clauses import microseconds, storable
+from intake_neurovault.bodies import number_of, text_of
+from intake_neurovault.clauses import PLACES, microseconds, storable
 from intake_neurovault.errors import Failure
 from intake_neurovault.ledger import StoredListing
 from intake_neurovault.records import Collection, Image
@@ -44,8 +46,17 @@ _LONG = frozenset(
 )
 
 
+# NOTE: SQLite reads a row from its beginning to the last column that it needs.
+_USUAL = [
+    *("image_type", "map_type", "is_thresholded", "not_mni", "number_of_subjects"),
+    *("number_of_images", "DOI", "analysis_level", "modality", "is_valid"),
+    *("cognitive_paradigm_cogatlas", "brain_coverage"),
+]
+
+
 def _columns(kinds: Mapping[str, Kind]) -> Mapping[str, Kind]:
-    return MappingProxyType({n: kind for n, kind in kinds.items() if n not in _LONG})
+    names = [name for name in dict.fromkeys([*_USUAL, *kinds]) if name in kinds]
+    return MappingProxyType({n: kinds[n] for n in names if n not in _LONG})
 
 
 IMAGE_COLUMNS = _columns(IMAGE_KINDS)
@@ -65,10 +76,15 @@ SCHEMA = f"""
 CREATE TABLE facts (name TEXT PRIMARY KEY, value);
 CREATE TABLE homes (home INTEGER PRIMARY KEY, marks, seen, complete, fetched, regular,
                     listed, loose, trouble, about, failures);
-CREATE TABLE collections (place INTEGER PRIMARY KEY, odd, body,
+CREATE TABLE collections (place INTEGER PRIMARY KEY, odd,
                           {_typed(COLLECTION_COLUMNS)});
 CREATE TABLE images (place INTEGER PRIMARY KEY, alone, odd, {_typed(IMAGE_COLUMNS)});
-CREATE TABLE bodies (place INTEGER PRIMARY KEY, body);
+CREATE TABLE collection_bodies (place INTEGER PRIMARY KEY, named, shape, crc, body);
+CREATE TABLE image_bodies (place INTEGER PRIMARY KEY, named, shape, crc, body);
+CREATE TABLE shapes (shape INTEGER PRIMARY KEY, names);
+CREATE TABLE doubled (id INTEGER PRIMARY KEY);
+CREATE TABLE folders (home INTEGER PRIMARY KEY, mark, seen);
+CREATE TABLE sidecars (id INTEGER, home INTEGER, PRIMARY KEY (id, home)) WITHOUT ROWID;
 CREATE INDEX images_by_id ON images (id);
 CREATE INDEX odd_images ON images (place) WHERE odd;
 """
@@ -162,6 +178,10 @@ class Home:
     """How many are from the disk alone."""
     trouble: bool
     """Whether something is missing."""
+    calm: bool
+    """Whether an equal mark of the list means that it did not change since."""
+    calm_on_disk: bool
+    """Whether this is true of the marks of nilearn's folder, and of the records."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +198,7 @@ class Missing:
     """Records on disk that make no sense."""
 
 
-HOME = ", ".join(Home.__annotations__)
+HOME = "marks, seen, complete, fetched, regular, listed, loose, trouble"
 """The columns of the table ``homes`` that are read at once."""
 
 
@@ -200,9 +220,10 @@ def home_of(row: Sequence[Any]) -> Home:
     >>> home_of(state_of(Piece(12, Marks(), seen=0))).complete
     False
     """
-    marks, seen, complete, fetched, regular, listed, loose, trouble = row
+    text, seen, complete, fetched, regular, listed, loose, trouble = row
+    marks = Marks(*map(tuple, json.loads(text)))
     return Home(
-        Marks(*map(tuple, json.loads(marks))),
+        marks,
         seen,
         bool(complete),
         fetched,
@@ -210,6 +231,8 @@ def home_of(row: Sequence[Any]) -> Home:
         listed,
         loose,
         bool(trouble),
+        calm=Marks(marks.listing).settled(seen),
+        calm_on_disk=Marks(folder=marks.folder, records=marks.records).settled(seen),
     )
 
 
@@ -240,8 +263,8 @@ def state_of(piece: Piece) -> tuple[Any, ...]:
     return marks, piece.seen, complete, fetched, piece.regular, *counts, trouble
 
 
-def home_row(piece: Piece) -> tuple[Any, ...]:
-    """Write the row of a piece.
+def rows_of(piece: Piece) -> dict[str, list[tuple[Any, ...]]]:
+    """Write the rows of a piece.
 
     Parameters
     ----------
@@ -250,14 +273,45 @@ def home_row(piece: Piece) -> tuple[Any, ...]:
 
     Returns
     -------
-    tuple
-        One value for each column of the table ``homes``.
+    dict of str to list of tuple
+        The rows of each table, one value for each column.
 
     Examples
     --------
-    >>> home_row(Piece(12, Marks(), seen=0))[:2]
+    >>> rows_of(Piece(12, Marks(), seen=0))["homes"][0][:2]
     (12, '[[], [], [], []]')
     """
+    rows: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+    rows["homes"].append(_home_row(piece))
+    number = piece.number
+    abouts: list[tuple[int, Collection | Image]] = []
+    if piece.about is not None:
+        abouts = [(2 * number + 1, piece.about)]
+    if number == EVERYTHING:
+        abouts = [(2 * each.id, each) for each in piece.listed]
+    for place, about in abouts if piece.regular else ():
+        cells = cells_of(about.metadata, COLLECTION_COLUMNS)
+        rows["collections"].append((place, *cells))
+        rows["collection_bodies"].append((place, about.id, *_body(about)))
+    for alone, images in enumerate((piece.listed, piece.loose)):
+        for image in images if number and piece.regular else ():
+            place = number * PLACES + image.id
+            cells = cells_of(image.metadata, IMAGE_COLUMNS)
+            rows["images"].append((place, alone, *cells))
+            home = image.metadata["collection_id"]
+            rows["image_bodies"].append((place, home, *_body(image)))
+    records = (*piece.listed, *piece.loose, *(about for _, about in abouts))
+    shapes = {tuple(record.raw) for record in records}
+    rows["shapes"] += [(number_of(each), json.dumps(each)) for each in shapes]
+    return rows
+
+
+def _body(record: Collection | Image) -> tuple[int, int, bytes]:
+    text = text_of(record)
+    return number_of(tuple(record.raw)), zlib.crc32(text), text
+
+
+def _home_row(piece: Piece) -> tuple[Any, ...]:
     about = piece.listing.collection if piece.listing else None
     failures = {
         kind: [list(asdict(each).values()) for each in some]
@@ -271,34 +325,6 @@ def _missing(piece: Piece) -> Missing:
     listing = piece.listing
     listed = listing.failures if listing is not None and listing.complete else ()
     return Missing(listed, piece.lost, piece.senseless, piece.senseless_loose)
-
-
-def collection_of(body: str) -> Collection:
-    """Read the record of a collection, which many searches need again.
-
-    Parameters
-    ----------
-    body : str
-        The raw record as JSON.
-
-    Returns
-    -------
-    Collection
-        The record; whoever changes its mappings changes those of nobody else.
-
-    Examples
-    --------
-    >>> collection_of('{"id": 12}').metadata
-    {'id': 12}
-    """
-    found = _parsed(body)
-    return Collection(found.id, dict(found.metadata), dict(found.raw))
-
-
-# NOTE: a record is some kilobytes large.
-@lru_cache(maxsize=2048)
-def _parsed(body: str) -> Collection:
-    return Collection.from_json(json.loads(body))
 
 
 def cells_of(

@@ -336,6 +336,8 @@ def _basic_filters(explicit: bool) -> tuple[Filter, Filter]:
 
 # Gives the ids that a field may equal at most, or None when it may be any.
 def _equals(terms: Filter, field: str) -> frozenset[int] | None:
+    if field not in terms.fields():
+        return None
     bound = terms.to_mapping().get(field)
     tests = bound if isinstance(bound, dict) else {"$in": bound}
     wanted = None

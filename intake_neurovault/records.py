@@ -6,12 +6,12 @@ null spellings are None, and the core fields have the types of the schema.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from intake_neurovault.address import locate, origin
+from intake_neurovault.deferred import Deferred
 from intake_neurovault.errors import AnswerError, ArgumentError
 from intake_neurovault.refs import (
     CollectionRef,
@@ -20,6 +20,7 @@ from intake_neurovault.refs import (
     parse_id,
     shown,
 )
+from intake_neurovault.resource import without_tokens
 from intake_neurovault.schema import (
     COLLECTION_FIELDS,
     COLLECTION_KINDS,
@@ -52,9 +53,7 @@ __all__ = [
 _CASTS_OF_IMAGE = {field.name: caster(field.kind) for field in IMAGE_FIELDS}
 _CASTS_OF_COLLECTION = {field.name: caster(field.kind) for field in COLLECTION_FIELDS}
 _DISCRETE = frozenset({"roi/mask", "parcellation"})
-_TOKEN_IN_URL = re.compile(r"/(?:collections|images)/([A-Z]{8})(?=[/-]|$)")
 _QUICK_ID = 2**31
-_URLS_WITH_TOKENS = ("url", "file", "collection", "download_url")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +116,7 @@ class ImageFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Collection:
+class Collection(Deferred):
     """One collection.
 
     Examples
@@ -163,7 +162,7 @@ class Collection:
         """
         record = _mapping(raw, "collection")
         number = _number(record, "id", "collection")
-        record = _without_tokens(record, number, token)
+        record = _public(record, number, token)
         metadata = _cleaned(record, _CASTS_OF_COLLECTION)
         return cls(number, metadata | {"id": number}, record, token)
 
@@ -191,7 +190,7 @@ class Collection:
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
+class Image(Deferred):
     """One image: a statistic map, a NIDM-Results map or an atlas.
 
     Examples
@@ -253,10 +252,10 @@ class Image:
         record = _mapping(raw, "image")
         number = _number(record, "id", "image")
         collection_id = _number(record, "collection_id", "image")
-        record = _without_tokens(record, collection_id, token)
+        record = _public(record, collection_id, token)
         metadata = _cleaned(record, _CASTS_OF_IMAGE)
         metadata["id"], metadata["collection_id"] = number, collection_id
-        file = _file(record, metadata, base_url, token)
+        file = image_file(record, metadata, base_url, token)
         kind = metadata.get("image_type") or ""
         return cls(number, collection_id, kind, file, metadata, record)
 
@@ -329,27 +328,11 @@ def _number(raw: Mapping[str, Any], name: str, what: str) -> int:
         raise AnswerError(msg) from error
 
 
-def _without_tokens(
+def _public(
     raw: dict[str, Any], collection_id: int, token: Token | None
 ) -> dict[str, Any]:
-    urls = (raw.get(name) for name in _URLS_WITH_TOKENS)
-    secrets = {s for u in urls if type(u) is str for s in _TOKEN_IN_URL.findall(u)}
-    if token is not None and token.secret is not None:
-        secrets.add(token.secret)
-    if not secrets:
-        return raw
-    pattern = re.compile("|".join(sorted(secrets)))
-    return {n: _replaced(v, pattern, str(collection_id)) for n, v in raw.items()}
-
-
-def _replaced(value: Any, pattern: re.Pattern[str], text: str) -> Any:
-    if isinstance(value, str):
-        return pattern.sub(text, value)
-    if isinstance(value, list):
-        return [_replaced(item, pattern, text) for item in value]
-    if isinstance(value, dict):
-        return {k: _replaced(item, pattern, text) for k, item in value.items()}
-    return value
+    secret = None if token is None else token.secret
+    return without_tokens(raw, collection_id, secret)
 
 
 def _cleaned(
@@ -363,12 +346,33 @@ def _cleaned(
     return metadata
 
 
-def _file(
+def image_file(
     raw: Mapping[str, Any],
     metadata: Mapping[str, Any],
     base_url: str,
-    token: Token | None,
+    token: Token | None = None,
 ) -> ImageFile | None:
+    """Tell where the file of an image is, as `Image.from_json` does.
+
+    Parameters
+    ----------
+    raw, metadata : mapping
+        The fields of the image, as served and cleaned.
+    base_url : str
+        The configured server.
+    token : Token, optional
+        What its collection was asked for by, if it is private.
+
+    Returns
+    -------
+    ImageFile or None
+        None if the record names no file.
+
+    Raises
+    ------
+    AnswerError
+        If the address cannot be one.
+    """
     url = raw.get("file")
     if not isinstance(url, str) or clean(url) is None:
         return None

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 _TOKEN = re.compile(r"(/(?:api/images|media/images|collections)/)[A-Z]{8}(?=[/-]|$)")
+_IN_RECORDS = re.compile(r"/(?:collections|images)/([A-Z]{8})(?=[/-]|$)")
+_WITH_TOKENS = ("url", "file", "collection", "download_url")
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,52 @@ def without_token(url: str) -> str:
     'https://neurovault.org/api/images/<token>-12/'
     """
     return _TOKEN.sub(r"\1<token>", url)
+
+
+def without_tokens(
+    raw: dict[str, Any], collection_id: int, token: str | None = None
+) -> dict[str, Any]:
+    """Take the token of a private collection out of a record.
+
+    Parameters
+    ----------
+    raw : dict
+        The record of the collection, or of an image of it.
+    collection_id : int
+        The number of the collection.
+    token : str, optional
+        The token, if it is known; the addresses in the record tell as well.
+
+    Returns
+    -------
+    dict
+        The same with the number in place of the token; the record itself if there
+        is none in it.
+
+    Examples
+    --------
+    >>> page = "https://neurovault.org/collections/ABCDEFGH/"
+    >>> without_tokens({"url": page, "name": "of ABCDEFGH"}, 12)
+    {'url': 'https://neurovault.org/collections/12/', 'name': 'of 12'}
+    """
+    urls = (raw.get(name) for name in _WITH_TOKENS)
+    secrets = {s for u in urls if type(u) is str for s in _IN_RECORDS.findall(u)}
+    if token is not None:
+        secrets.add(token)
+    if not secrets:
+        return raw
+    pattern = re.compile("|".join(sorted(secrets)))
+    return {n: _replaced(v, pattern, str(collection_id)) for n, v in raw.items()}
+
+
+def _replaced(value: Any, pattern: re.Pattern[str], text: str) -> Any:
+    if isinstance(value, str):
+        return pattern.sub(text, value)
+    if isinstance(value, list):
+        return [_replaced(item, pattern, text) for item in value]
+    if isinstance(value, dict):
+        return {k: _replaced(item, pattern, text) for k, item in value.items()}
+    return value
 
 
 def host_of(address: str) -> str:

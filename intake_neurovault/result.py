@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
 from intake_neurovault import accessor, cube
-from intake_neurovault.bunch import Bunch, make_bunch
+from intake_neurovault.bunch import make_bunch
 from intake_neurovault.decoder import Words
 from intake_neurovault.downloads import Supplier
 from intake_neurovault.errors import EmptyResultError, NeuroVaultError, WordsError
@@ -21,6 +21,9 @@ from intake_neurovault.pool import ErrorPolicy
 from intake_neurovault.records import Image
 from intake_neurovault.resampled import Resampler
 from intake_neurovault.words import vectorise, word_frequencies
+
+if TYPE_CHECKING:
+    from intake_neurovault.bunch import Bunch
 
 # NOTE: importing `accessor` registers `.nii`; whoever holds a result needs it.
 __all__ = ["SearchResult", "accessor"]

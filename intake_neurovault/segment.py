@@ -1,7 +1,7 @@
 """One database of the index: records of collections and images, to be asked quickly.
 
-A narrow table has the core fields as typed columns, another one the raw records as
-JSON. Images are numbered by collection and id in one number, so that the order of the
+A narrow table has the core fields as typed columns, another one the whole records as
+text. Images are numbered by collection and id in one number, so that the order of the
 table is that of results. A record with a value that SQLite would keep or compare
 otherwise than Python is *odd*: it counts as one that any condition may hold for.
 """
@@ -11,38 +11,49 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Generator, Iterable
+import zlib
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
-from intake_neurovault.clauses import Clause, holds
-from intake_neurovault.errors import Failure
+from intake_neurovault.bodies import Body, Shape
+from intake_neurovault.clauses import PLACES, Clause, holds
 from intake_neurovault.pieces import (
-    COLLECTION_COLUMNS,
     EVERYTHING,
     HOME,
-    IMAGE_COLUMNS,
     SCHEMA,
     Home,
-    Missing,
+    Mark,
     Piece,
-    cells_of,
     home_of,
-    home_row,
+    rows_of,
     state_of,
 )
-from intake_neurovault.questions import ABOUT, MISSING, PLACES
-from intake_neurovault.records import Collection, Image
+from intake_neurovault.questions import (
+    AT_A_TIME,
+    DOUBLED,
+    FOLDERS,
+    NAMES,
+    texts_of,
+)
 
-FORMAT = 1
+FORMAT = 2
 """Version of the tables; a database of any other version is not used."""
 
 REFUSALS = (sqlite3.Error, OSError, ValueError, TypeError, KeyError, IndexError)
 """What a database that is damaged, or cannot be written, may answer with."""
 
-_TABLES = ("homes", "collections", "images", "bodies")
+_PAGE = 8192  # bytes; larger ones cost less to go through, and more to look up
+_CACHE = 16_000  # kilobytes
+_OF_COLLECTIONS = ("collections", "collection_bodies")
+_OF_IMAGES = ("images", "image_bodies")
+_OF_FOLDERS = ("folders", "sidecars")
+_TABLES = ("homes", "shapes", *_OF_COLLECTIONS, *_OF_IMAGES, *_OF_FOLDERS)
+
+Table = Literal["image_bodies", "collection_bodies"]
 
 
 class Segment:
@@ -65,9 +76,13 @@ class Segment:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._raised: list[BaseException] = []
+        self._shapes: dict[int, Shape] = {}
+        self._folders: dict[int, tuple[Mark, int]] | None = None
         connection.create_function("holds", 3, self._holds, deterministic=True)
         connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE}")
         connection.execute("CREATE TEMP TABLE visits (home INTEGER PRIMARY KEY)")
+        connection.execute("CREATE TEMP TABLE twice (id INTEGER PRIMARY KEY)")
         rows = connection.execute(f"SELECT home, {HOME} FROM homes")
         self.homes: dict[int, Home] = {row[0]: home_of(row[1:]) for row in rows}
 
@@ -87,6 +102,7 @@ class Segment:
             The segment.
         """
         connection = _connect(path)
+        connection.execute(f"PRAGMA page_size = {_PAGE}")
         connection.executescript(SCHEMA)
         return cls(connection)
 
@@ -159,6 +175,8 @@ class Segment:
             whoever changes the file in place gives it another one.
         """
         self._connection.execute("DELETE FROM facts")
+        self._connection.execute("DELETE FROM doubled")
+        self._connection.execute(f"INSERT INTO doubled {DOUBLED}")
         changed = moment * 10**9
         facts = {"format": FORMAT, "url": url, "changed": changed}
         self._connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
@@ -178,38 +196,53 @@ class Segment:
         run = self._connection
         run.execute("BEGIN")
         self._remove(piece.number)
-        run.execute(_insert("homes", 11), home_row(piece))
-        if piece.number == EVERYTHING and piece.regular:
-            rows = [_collection_row(2 * each.id, each) for each in piece.listed]
-            run.executemany(_insert("collections", len(COLLECTION_COLUMNS) + 3), rows)
-        elif piece.regular:
-            self._add_images(piece)
+        for table, rows in rows_of(piece).items():
+            self._insert(table, rows)
         run.execute("COMMIT")
         self.homes[piece.number] = home_of(state_of(piece))
 
-    def _add_images(self, piece: Piece) -> None:
-        run, base = self._connection, piece.number * PLACES
-        if piece.about is not None:
-            row = _collection_row(2 * piece.number + 1, piece.about)
-            run.execute(_insert("collections", len(row)), row)
-        for alone, images in enumerate((piece.listed, piece.loose)):
-            rows = [
-                (base + each.id, alone, *cells_of(each.metadata, IMAGE_COLUMNS))
-                for each in images
-            ]
-            run.executemany(_insert("images", len(IMAGE_COLUMNS) + 3), rows)
-            bodies = [(base + each.id, json.dumps(each.raw)) for each in images]
-            run.executemany(_insert("bodies", 2), bodies)
+    def add_folder(
+        self, number: int, mark: Mark, seen: int, image_ids: Iterable[int]
+    ) -> None:
+        """Note which images have records in a folder of nilearn's, or replace that.
+
+        Parameters
+        ----------
+        number : int
+            The collection.
+        mark : tuple of int
+            The mark of its folder, just before it was looked at.
+        seen : int
+            When that was, in nanoseconds of Unix time.
+        image_ids : iterable of int
+            The images.
+        """
+        run = self._connection
+        run.execute("BEGIN")
+        if number in self.folders:
+            run.execute("DELETE FROM sidecars WHERE home = ?", (number,))
+        self.folders[number] = mark, seen
+        self._insert("folders", [(number, json.dumps(mark), seen)])
+        self._insert("sidecars", ((image_id, number) for image_id in image_ids))
+        run.execute("COMMIT")
+
+    def _insert(self, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        for width, some in groupby(rows, key=len):
+            marks = ", ".join("?" * width)
+            insert = f"INSERT OR REPLACE INTO {table} VALUES ({marks})"
+            self._connection.executemany(insert, some)
 
     def _remove(self, number: int) -> None:
         run = self._connection
         run.execute("DELETE FROM homes WHERE home = ?", (number,))
         if number == EVERYTHING:
-            run.execute("DELETE FROM collections WHERE place % 2 = 0")
+            for table in _OF_COLLECTIONS:
+                run.execute(f"DELETE FROM {table} WHERE place % 2 = 0")
             return
-        run.execute("DELETE FROM collections WHERE place = ?", (2 * number + 1,))
+        for table in _OF_COLLECTIONS:
+            run.execute(f"DELETE FROM {table} WHERE place = ?", (2 * number + 1,))
         places = number * PLACES, (number + 1) * PLACES - 1
-        for table in ("images", "bodies"):
+        for table in _OF_IMAGES:
             run.execute(f"DELETE FROM {table} WHERE place BETWEEN ? AND ?", places)
 
     def take(self, other: Segment) -> None:
@@ -222,15 +255,24 @@ class Segment:
         """
         run = self._connection
         run.execute("BEGIN")
-        for number in other.homes:
+        for number in other.homes if self.homes else ():
             self._remove(number)
+        self.visit(other.folders)
+        run.execute("DELETE FROM sidecars WHERE home IN (SELECT home FROM visits)")
         for table in _TABLES:
-            rows = other._connection.execute(f"SELECT * FROM {table}")
-            run.executemany(_insert(table, len(rows.description)), rows)
+            self._insert(table, other._connection.execute(f"SELECT * FROM {table}"))
         run.execute("COMMIT")
         self.homes |= other.homes
 
     # ---- asking -------------------------------------------------------------
+
+    @property
+    def folders(self) -> dict[int, tuple[Mark, int]]:
+        """The marks of nilearn's folders, and when they were looked at."""
+        if self._folders is None:
+            rows = self.ask(FOLDERS)
+            self._folders = {n: (tuple(json.loads(m)), seen) for n, m, seen in rows}
+        return self._folders
 
     def visit(self, homes: Iterable[int]) -> None:
         """Choose the collections that the next questions are about.
@@ -267,40 +309,58 @@ class Segment:
                 raise self._raised.pop() from None
             raise
 
-    def about(self, number: int) -> dict[str, Any] | None:
-        """Give the raw record of a collection as the list of its images has it.
+    def doubled(self, twice: Iterable[int]) -> None:
+        """Choose the images that count as being in more than one collection.
 
         Parameters
         ----------
-        number : int
-            The collection.
-
-        Returns
-        -------
-        dict or None
-            The record; None if there is none.
+        twice : iterable of int
+            Their ids.
         """
-        row = next(self.ask(Clause(ABOUT, (number,))), None)
-        return json.loads(row[0]) if row and row[0] else None
+        self._connection.execute("DELETE FROM twice")
+        rows = ((image_id,) for image_id in twice)
+        self._connection.executemany("INSERT INTO twice VALUES (?)", rows)
 
-    def missing(self, number: int) -> Missing:
-        """Tell what is missing from a piece.
+    def bodies(
+        self, table: Table, places: Sequence[int], url: str = ""
+    ) -> Generator[tuple[int, int, Body]]:
+        """Give whole records, of which only so many are held at a time.
 
         Parameters
         ----------
-        number : int
-            The collection, or `EVERYTHING`.
+        table : {"image_bodies", "collection_bodies"}
+            What of.
+        places : sequence of int
+            Their places in the table, ascending.
+        url : str
+            The server, for images.
 
-        Returns
-        -------
-        Missing
-            The failures.
+        Yields
+        ------
+        place, collection : int
+            Where it is, and the number of the collection that it names.
+        body : Body
+            The record.
+
+        Raises
+        ------
+        ValueError
+            If one is damaged.
         """
-        (text,) = next(self.ask(Clause(MISSING, (number,))))
-        kinds = json.loads(text).items()
-        return Missing(
-            **{kind: tuple(Failure(*each) for each in some) for kind, some in kinds}
-        )
+        for start in range(0, len(places), AT_A_TIME):
+            some = places[start : start + AT_A_TIME]
+            with closing(self.ask(texts_of(table, some))) as rows:
+                for place, named, shape, crc, text in rows:
+                    if zlib.crc32(text) != crc:
+                        msg = f"the record at {place} is damaged"
+                        raise ValueError(msg)
+                    yield place, named, Body(self._names(shape), text, url)
+
+    def _names(self, shape: int) -> Shape:
+        if shape not in self._shapes:
+            ((text,),) = self.ask(Clause(NAMES, (shape,)))
+            self._shapes[shape] = tuple(json.loads(text))
+        return self._shapes[shape]
 
     def _holds(self, test: str, kind: str, value: Any) -> bool:
         try:
@@ -316,12 +376,3 @@ def _connect(path: str) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = OFF")
     connection.execute("PRAGMA synchronous = OFF")
     return connection
-
-
-def _insert(table: str, width: int) -> str:
-    return f"INSERT INTO {table} VALUES ({', '.join('?' * width)})"
-
-
-def _collection_row(place: int, record: Collection | Image) -> tuple[Any, ...]:
-    odd, *cells = cells_of(record.metadata, COLLECTION_COLUMNS)
-    return (place, odd, json.dumps(record.raw), *cells)

@@ -26,6 +26,7 @@ from intake_neurovault.errors import (
     StoreError,
 )
 from intake_neurovault.ledger import StoredListing, sweep_once
+from intake_neurovault.lookup import Lookup
 from intake_neurovault.receipts import Entry, Receipt, stamp_of
 from intake_neurovault.records import Collection, Image, ImageFile
 from intake_neurovault.shelf import Shelf, is_same, look
@@ -132,13 +133,17 @@ class Store(Shelf):
         """
         return self.image_records([image_id]).get(image_id)
 
-    def image_records(self, image_ids: Iterable[int]) -> dict[int, Records]:
+    def image_records(
+        self, image_ids: Iterable[int], lookup: Lookup | None = None
+    ) -> dict[int, Records]:
         """Find the records of many images at once, which is quicker than singly.
 
         Parameters
         ----------
         image_ids : iterable of int
             The images.
+        lookup : Lookup, optional
+            Knows the folders they are in; without, all are looked through.
 
         Returns
         -------
@@ -147,7 +152,9 @@ class Store(Shelf):
         """
         found: dict[int, Records] = {}
         collections: dict[int, dict[str, Any]] = {}
-        for image_id, number in sidecars.find_images(self.root, image_ids):
+        wanted = set(image_ids)
+        find = lookup.on_disk if lookup else partial(sidecars.find_images, self.root)
+        for image_id, number in find(wanted):
             if image_id in found:
                 continue
             image = _or_none(partial(sidecars.read_image, self.root, number, image_id))

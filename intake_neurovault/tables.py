@@ -41,8 +41,9 @@ def image_table(
     ['id', 'collection_id', 'collection_name']
     """
     columns: dict[str, pd.Series[Any]] = {}
+    records = [image.metadata for image in images]
     for field in IMAGE_FIELDS:
-        values = [image.metadata.get(field.name) for image in images]
+        values = [record.get(field.name) for record in records]
         columns[field.name] = _COLUMNS[field.kind](values)
     names = [collections[image.collection_id].name for image in images]
     columns["collection_name"] = _text(names)

@@ -6,45 +6,40 @@ too old, a private collection, a record without an id of usual size.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from collections.abc import Callable, Container, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from heapq import merge
-from itertools import groupby, takewhile
-from operator import itemgetter
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from intake_neurovault.clauses import Clause, clause_of
-from intake_neurovault.filters import Filter
-from intake_neurovault.index import View, index_of
+from intake_neurovault.answers import (
+    Answer,
+    Row,
+    by_home,
+    clauses_of,
+    failing,
+    image_at,
+    sums_of,
+)
+from intake_neurovault.errors import Failure
+from intake_neurovault.index import index_of
 from intake_neurovault.pieces import (
     COLLECTION_COLUMNS,
     EVERYTHING,
     IMAGE_COLUMNS,
     Home,
     Mark,
-    Missing,
-    collection_of,
 )
 from intake_neurovault.pool import MAX_FAILURES_IN_A_ROW, Pool
-from intake_neurovault.questions import (
-    MOST_TERMS,
-    collection,
-    collections,
-    counts,
-    matching,
-    odd,
-)
+from intake_neurovault.questions import collections
 from intake_neurovault.records import Collection, Image
-from intake_neurovault.schema import Kind
 from intake_neurovault.segment import REFUSALS
 from intake_neurovault.sieve import Sieve
+from intake_neurovault.view import View
 
 logger = logging.getLogger(__name__)
 
@@ -140,14 +135,17 @@ class _Walk:
     """Whether collections are named, and not all looked through."""
     collections: dict[int, Collection] = field(default_factory=dict)
     """Those that were named, and those of which images were found."""
-    verdicts: list[tuple[int, int, frozenset[str]]] = field(default_factory=list)
-    """All that may hold images, the conditions they fail, the names of their fields."""
+    verdicts: list[tuple[int, int]] = field(default_factory=list)
+    """All that may hold images, and which conditions they fail."""
+    names: dict[int, frozenset[str]] = field(default_factory=dict)
+    """The names of the fields of those that SQL could not judge."""
     visited: int = 0
     """How many were looked through."""
+    failed: Counter[int] = field(default_factory=Counter)
+    """How many images that SQL cannot judge fail which conditions."""
 
     def __post_init__(self) -> None:
-        self.terms = _clauses(self.sieve.query.image_filter, IMAGE_COLUMNS)
-        self.read = partial(Image.from_json, base_url=self.scope.url)
+        self.terms = clauses_of(self.sieve.query.image_filter, IMAGE_COLUMNS)
 
     def through(self, numbers: list[int] | None) -> bool:
         """Look through some collections, or all; tell whether that could be done."""
@@ -167,7 +165,7 @@ class _Walk:
         for chunk in _chunks(numbers, capped=self.sieve.query.max_images is not None):
             self.view.refresh(chunk, self._bar)
             usable = list(takewhile(self._is_usable, chunk))
-            if self.view.doubled or not self._look(usable):
+            if not self._look(usable):
                 return False
             if self.sieve.full:
                 return True
@@ -179,19 +177,19 @@ class _Walk:
         return self.pool.bar(number, "collection")
 
     def _is_usable(self, number: int) -> bool:
-        home = self.view.home(number)
-        if home is None or not self._may_use(home):
+        if not self._may_use(self.view.homes[number]):
             return False
         if self.named:
-            about = self.view.segment(number).about(number)
+            about = self.view.about(number)
             if about is None:
                 return False
             self.collections[number] = Collection.from_json(about)
         return True
 
     def _may_use(self, home: Home) -> bool:
-        young = home.complete and self.scope.is_young(home.fetched)
-        return home.regular and (self.scope.offline or young)
+        if self.scope.offline or not home.regular:
+            return home.regular
+        return home.complete and self.scope.is_young(home.fetched)
 
     # ---- which collections --------------------------------------------------
 
@@ -203,8 +201,8 @@ class _Walk:
         if not offline and not self._may_be_young(mark):
             return None
         view.refresh([EVERYTHING])
-        home = view.home(EVERYTHING)
-        if home is None or not self._may_use(home):
+        home = view.homes[EVERYTHING]
+        if not self._may_use(home):
             return None
         loose = sorted(set(view.seen.folders) - view.listed)
         view.refresh(loose, self._bar)
@@ -212,7 +210,7 @@ class _Walk:
             return None
         self.sieve.all_collections = bool(home.fetched)
         self._account(EVERYTHING, home, more=len(loose))
-        return [number for number, failed, _ in self.verdicts if not failed]
+        return [number for number, failed in self.verdicts if not failed]
 
     def _may_be_young(self, mark: Mark) -> bool:
         saved = min(mark[0] / 1e9 + _SLACK, time.time()) if mark else 0.0
@@ -220,120 +218,139 @@ class _Walk:
 
     def _judge(self, loose: list[int]) -> bool:
         """Apply the conditions to each collection; tell whether all are known."""
-        clauses = _clauses(self.sieve.query.collection_filter, COLLECTION_COLUMNS)
+        clauses = clauses_of(self.sieve.query.collection_filter, COLLECTION_COLUMNS)
         everything = self.view.segment(EVERYTHING)
         rows = list(everything.ask(collections(clauses, listed=True)))
         on_disk = collections(clauses, listed=False)
         for segment in self.view.parts(loose):
             rows += segment.ask(on_disk)
-        homes = map(self.view.home, loose)
-        known = {row[0] for row in rows}.issuperset(loose)
-        for number, body, failed, may_hold in sorted(rows):
-            names: frozenset[str] = frozenset()
-            if body is not None:
-                metadata = collection_of(body).metadata
-                failed = _failed(self.sieve.query.collection_filter, metadata)
+        condition = self.sieve.query.collection_filter
+        unsure = self.view.collections(row[0] for row in rows if row[1])
+        for number, odd, failed, may_hold in sorted(rows):
+            if odd:
+                metadata = unsure[number].metadata
+                failed = failing(condition, metadata)
                 may_hold = metadata.get("number_of_images") != 0
-                names = frozenset(metadata)
+                self.names[number] = frozenset(metadata)
             if may_hold:
-                self.verdicts.append((number, failed, names))
-        return known and all(home and home.regular for home in homes)
+                self.verdicts.append((number, failed))
+        known = {row[0] for row in rows}.issuperset(loose)
+        return known and all(self.view.homes[number].regular for number in loose)
 
     def _count_collections(self) -> None:
         """Count those that a search without the index would have looked at."""
-        passing = [number for number, failed, _ in self.verdicts if not failed]
         counted = self.verdicts
         if self.sieve.full:
+            passing = [number for number, failed in counted if not failed]
             last = passing[self.visited - 1]
             counted = [each for each in counted if each[0] <= last]
         if counted:
-            failed = Counter(each[1] for each in counted)
+            terms = self.sieve.query.collection_filter
             tally = self.sieve.collection_tally
-            tally.count(self.sieve.query.collection_filter, failed)
-            tally.fields.update(*(each[2] for each in counted))
+            failed = Counter(each[1] for each in counted)
+            tally.count(terms, *sums_of(len(terms.terms()), failed))
+            names = (self.names.get(number) for number, _ in counted)
+            tally.fields.update(*filter(None, names))
 
     # ---- which images -------------------------------------------------------
 
     def _look(self, numbers: list[int]) -> bool:
         """Look through collections until enough is found, and count."""
-        sieve, terms = self.sieve, self.terms
+        sieve = self.sieve
         if self.named:
             matches = sieve.query.collection_filter.matches
             holding = [n for n in numbers if matches(self.collections[n].metadata)]
         else:
             holding = numbers
-        visited = []
-        with closing(self._rows(holding)) as rows:
-            for number, images in _grouped(numbers, rows):
-                if self.named and not sieve.passes(self.collections[number]):
-                    continue
-                home = self.view.home(number)
-                visited.append(number)
-                if home is None or not self._account(number, home):
-                    return False
-                self._sift(number, map(self.read, map(json.loads, images)))
-                if sieve.full:
-                    break
+        answer = Answer.of(self.view, holding, self.terms)
+        homes = answer.homes() - self.collections.keys()
+        self.collections |= self.view.collections(homes)
+        with closing(answer.rows(self.scope.url)) as rows:
+            visited = self._visit(numbers, rows, answer)
+        if visited is None:
+            return False
         self.visited += len(visited)
-        if terms is not None and visited:
-            failed = self._counts(visited, terms)
-            sieve.image_tally.count(sieve.query.image_filter, failed)
+        if visited:
+            if visited != holding:
+                answer = Answer.of(self.view, visited, self.terms)
+            terms = sieve.query.image_filter
+            apart = sums_of(len(terms.terms()), self.failed)
+            sums = apart if self.terms is None else answer.sums.plus(apart)
+            sieve.image_tally.count(terms, *sums)
+            self.failed.clear()
         return True
 
-    def _rows(self, numbers: list[int]) -> Generator[tuple[int, int, str]]:
-        question = matching(_all(self.terms or ()), alone=self.scope.offline)
-        with ExitStack() as stack:
-            answers = [segment.ask(question) for segment in self.view.parts(numbers)]
-            for each in answers:
-                stack.enter_context(closing(each))
-            yield from merge(*answers)
+    def _visit(
+        self, numbers: list[int], rows: Iterator[Row], answer: Answer
+    ) -> list[int] | None:
+        """Look at the images of collections; None if too much is missing."""
+        visited = []
+        holding = answer.homes()
+        groups = by_home(rows)
+        for number in numbers:
+            if self.named and not self.sieve.passes(self.collections[number]):
+                continue
+            visited.append(number)
+            if not self._account(number, self.view.homes[number]):
+                return None
+            if number in holding:
+                self._sift(number, next(groups), answer.apart)
+                if self.sieve.full:
+                    break
+        return visited
 
-    def _sift(self, number: int, images: Iterator[Image]) -> None:
+    def _sift(self, number: int, rows: Iterator[Row], unsure: Container[int]) -> None:
         sieve = self.sieve
-        with _ending():
-            if self.terms is None:
-                sieve.sift(self._collection(number), list(images))
+        if self.terms is None:
+            images = [image_at(row) for row in rows]
+            if images:
+                with _ending():
+                    sieve.sift(self.collections[number], images)
+            return
+        for row in rows:
+            if row[0] in unsure:
+                self._judge_apart(number, image_at(row))
+            elif not sieve.full:
+                self._take(number, image_at(row))
+            elif not unsure:
                 return
-            for image in images:
-                # NOTE: odd records are here, too, whether they match or not.
-                if sieve.query.image_filter.matches(image.metadata):
-                    sieve.take(self._collection(number), image)
-                    if sieve.full:
-                        return
 
-    def _counts(self, numbers: list[int], terms: Sequence[Clause]) -> Counter[int]:
-        alone = self.scope.offline
-        found: Counter[int] = Counter()
-        for segment in self.view.parts(numbers):
-            found.update(dict(segment.ask(counts(terms, alone=alone))))
-            for (body,) in segment.ask(odd(alone=alone)):
-                metadata = self.read(json.loads(body)).metadata
-                found[_failed(self.sieve.query.image_filter, metadata)] += 1
-        return found
+    def _take(self, number: int, image: Image) -> None:
+        # NOTE: a context would take longer than what it is about.
+        try:
+            self.sieve.take(self.collections[number], image)
+        except Exception as error:
+            raise _EndedError(error) from error
 
-    def _collection(self, number: int) -> Collection:
-        if number not in self.collections:
-            listed = number in self.view.listed
-            home = EVERYTHING if listed else number
-            question = collection(number, listed=listed)
-            (body,) = next(self.view.segment(home).ask(question))
-            self.collections[number] = collection_of(body)
-        return self.collections[number]
+    def _judge_apart(self, number: int, image: Image) -> None:
+        """Judge an image as the search without the index does."""
+        sieve = self.sieve
+        if image.id in sieve.images:
+            return
+        failed = failing(sieve.query.image_filter, image.metadata)
+        self.failed[failed] += 1
+        if not failed and not sieve.full:
+            self._take(number, image)
 
     def _account(self, number: int, home: Home, more: int = 0) -> bool:
         """Tell how old a list is and what is missing; False ends the search."""
-        sieve, offline = self.sieve, self.scope.offline
-        known = self.view.segment(number).missing(number) if home.trouble else Missing()
-        failures = [*known.listing, *known.senseless]
-        if offline:
-            failures = [*known.listing, *known.lost, *known.senseless]
-            failures += known.senseless_loose
-        some = home.listed + more + (home.loose if offline else 0)
+        sieve, fetched = self.sieve, home.fetched or None
+        some = bool(home.listed or more or (home.loose and self.scope.offline))
+        if number != EVERYTHING and fetched is None:
+            sieve.unlisted_collections += 1
+        if not home.trouble:
+            sieve.take_account(fetched, (), some=some)
+            return True
         with _ending():
-            sieve.take_account(home.fetched or None, failures, some=some > 0)
-        if number != EVERYTHING:
-            sieve.unlisted_collections += not home.fetched
+            sieve.take_account(fetched, self._missing(number), some=some)
         return sieve.report.in_a_row < MAX_FAILURES_IN_A_ROW
+
+    def _missing(self, number: int) -> list[Failure]:
+        known = self.view.missing(number)
+        if not self.scope.offline:
+            return [*known.listing, *known.senseless]
+        failures = [*known.listing, *known.lost, *known.senseless]
+        return [*failures, *known.senseless_loose]
 
 
 class _EndedError(BaseException):
@@ -357,22 +374,6 @@ def _twice(numbers: Sequence[int]) -> bool:
     return len(set(numbers)) < len(numbers)
 
 
-def _clauses(condition: Filter, columns: Mapping[str, Kind]) -> list[Clause] | None:
-    found = [clause_of(term, columns) for term in condition.terms()]
-    known = [each for each in found if each is not None]
-    return known if len(known) == len(found) <= MOST_TERMS else None
-
-
-def _all(clauses: Sequence[Clause]) -> Clause:
-    values = tuple(value for each in clauses for value in each.values)
-    return Clause(" AND ".join(each.sql for each in clauses) or "1", values)
-
-
-def _failed(condition: Filter, metadata: Mapping[str, Any]) -> int:
-    terms = enumerate(condition.terms())
-    return sum(1 << place for place, term in terms if not term.matches(metadata))
-
-
 def _chunks(numbers: Sequence[int], *, capped: bool) -> Iterator[list[int]]:
     """Cut into ascending runs; short ones first, where few may be enough."""
     chunk: list[int] = []
@@ -384,17 +385,3 @@ def _chunks(numbers: Sequence[int], *, capped: bool) -> Iterator[list[int]]:
         chunk.append(number)
     if chunk:
         yield chunk
-
-
-def _grouped(
-    numbers: Iterable[int], rows: Iterator[tuple[int, int, str]]
-) -> Iterator[tuple[int, Iterator[str]]]:
-    """Give to each collection the records of its images."""
-    groups = groupby(rows, key=itemgetter(0))
-    home, images = next(groups, (None, None))
-    for number in numbers:
-        if home != number or images is None:
-            yield number, iter(())
-            continue
-        yield number, (row[2] for row in images)
-        home, images = next(groups, (None, None))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.feature_extraction import DictVectorizer
 
 from intake_neurovault.notices import warn
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction import DictVectorizer
 
 
 def vectorise(
@@ -41,8 +44,10 @@ def vectorise(
     >>> matrix.tolist()
     [[0.0, 0.5], [nan, nan], [0.25, 0.0]]
     """
+    # NOTE: imported when needed, since it takes half a second.
+    kind = import_module("sklearn.feature_extraction").DictVectorizer
     # NOTE: a sparse matrix cannot say that a row is missing.
-    vectorizer = DictVectorizer(**{**options, "sparse": False})
+    vectorizer: DictVectorizer = kind(**{**options, "sparse": False})
     matrix = vectorizer.fit_transform([dict(each or {}) for each in weights])
     # NOTE: whole numbers have no NaN.
     if not np.issubdtype(matrix.dtype, np.floating):

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from contextlib import closing
+from itertools import accumulate
 from typing import Any
 
 import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from intake_neurovault.clauses import Clause, clause_of, holds
+from intake_neurovault.clauses import PLACES, Clause, clause_of, holds
 from intake_neurovault.errors import FilterError
-from intake_neurovault.filters import Filter, parse_filter
+from intake_neurovault.filters import Filter, explain, parse_filter
 from intake_neurovault.pieces import IMAGE_COLUMNS, Marks, Piece
-from intake_neurovault.questions import counts, matching, odd
+from intake_neurovault.questions import apart, tally
 from intake_neurovault.records import Image
 from intake_neurovault.schema import IMAGE_KINDS
 from intake_neurovault.segment import Segment
@@ -102,12 +102,16 @@ def images_of(records: list[dict[str, Any]]) -> list[Image]:
     return [Image.from_json(each, base_url=SERVER) for each in read]
 
 
-def bits(terms: tuple[Filter, ...], image: Image) -> int:
-    return sum(
-        1 << place
-        for place, term in enumerate(terms)
-        if not term.matches(image.metadata)
-    )
+def ask(segment: Segment, clauses: list[Clause]) -> tuple[list[int], list[int]]:
+    """What `tally` answers: the numbers, and the ids of the images that match."""
+    ((*numbers, places),) = segment.ask(tally(clauses, alone=False, doubled=False))
+    return numbers, [int(each) % PLACES for each in (places or "").split(",") if each]
+
+
+def apart_of(segment: Segment) -> set[int]:
+    """The ids of the images that SQL leaves to Python."""
+    rows = segment.ask(apart(alone=False, doubled=False))
+    return {place % PLACES for (place,) in rows}
 
 
 @settings(max_examples=400)
@@ -127,19 +131,18 @@ def test_sql_and_python_agree(
     with closing(Segment.create()) as segment:
         segment.add(Piece(12, Marks(), 0, listed=tuple(images)))
         segment.visit([12])
-        strange = {json.loads(row[0])["id"] for row in segment.ask(odd(alone=False))}
-        found = [row[1] for row in segment.ask(matching(whole, alone=False))]
-        counted = dict(segment.ask(counts(known, alone=False)))
+        strange = apart_of(segment)
+        _, found = ask(segment, [whole])
+        numbers, _ = ask(segment, known)
     usual = [image for image in images if image.id not in strange]
-    if whole.sql == "1":
-        assert found == [image.id for image in images]
-    else:
-        right = {each.id for each in images if wanted.matches(each.metadata)}
-        assert set(found) - strange == right - strange
-        assert strange <= set(found)
-        assert found == sorted(found)
+    right = [each.id for each in usual if wanted.matches(each.metadata)]
+    assert found == ([each.id for each in usual] if whole.sql == "1" else right)
     if len(known) == len(clauses):
-        assert counted == Counter(bits(wanted.terms(), image) for image in usual)
+        steps = explain(wanted, [image.metadata for image in usual])
+        removed = accumulate(step.removed for step in steps)
+        passed = [len(usual) - each for each in removed]
+        alone = [step.alone for step in steps]
+        assert numbers == [len(usual), *passed[:-1], *alone[1:]]
 
 
 @pytest.mark.parametrize(
@@ -157,9 +160,9 @@ def test_what_sqlite_would_change_is_odd(field: str, value: Any) -> None:
     with closing(Segment.create()) as segment:
         segment.add(Piece(12, Marks(), 0, listed=(image,)))
         segment.visit([12])
-        strange = list(segment.ask(odd(alone=False)))
+        strange = apart_of(segment)
     assert image.metadata[field] == value
-    assert len(strange) == 1
+    assert strange == {image.id}
 
 
 @pytest.mark.parametrize(
@@ -200,7 +203,7 @@ def test_what_ends_a_test_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None
         segment.add(Piece(12, Marks(), 0, listed=tuple(images_of([{"name": "a"}]))))
         segment.visit([12])
         with pytest.raises(KeyboardInterrupt):
-            list(segment.ask(matching(clause, alone=False)))
+            ask(segment, [clause])
 
 
 def test_a_truth_value_is_one_again_in_python() -> None:

@@ -241,8 +241,10 @@ def test_the_guide_fills_a_store_and_computes_without_a_server(
     archive: NeuroVaultServer,
     tmp_path: Path,
 ) -> None:
-    done = run_block(block("result.fetch()"), tmp_path / "lab")
-    assert done.stdout.splitlines()[-1] == "[]"
+    code = [block(text) for text in ("result.fetch()", "workers=1", "chunks=4")]
+    code.append("print(maps.chunks[0])")
+    done = run_block("\n".join(code), tmp_path / "lab")
+    assert done.stdout.splitlines() == ["[]", "(4, 4, 4, 4)"]
     assert len(files_asked(archive)) == 16
     archive.clear_requests()
     script = re.sub(

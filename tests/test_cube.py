@@ -305,8 +305,8 @@ def test_memory_of_a_reduction_does_not_grow_with_the_maps(
 @pytest.mark.parametrize(
     ("chunks", "grid", "expected"),
     [
-        ("auto", "mni152-3mm", (12,)),
-        ("auto", "mni152-2mm", (12,)),
+        ("auto", "mni152-3mm", (8, 4)),
+        ("auto", "mni152-2mm", (8, 4)),
         ("auto", "mni152-1mm", (2, 2, 2, 2, 2, 2)),
         (5, "mni152-3mm", (5, 5, 2)),
         (100, "mni152-3mm", (12,)),
@@ -319,10 +319,10 @@ def test_a_chunk_is_several_whole_maps(
     assert dataset.maps.chunks == (expected, *((n,) for n in GRIDS[grid].shape))
 
 
-def test_automatic_chunks_hold_sixteen_maps_at_most(folder: Path) -> None:
-    images = [replace(IMAGES[0], id=number) for number in range(100, 140)]
+def test_automatic_chunks_hold_eight_maps_at_most(folder: Path) -> None:
+    images = [replace(IMAGES[0], id=number) for number in range(100, 120)]
     dataset = build(images, recipe_for(folder, chunks="auto"))
-    assert dataset.maps.chunks[0] == (16, 16, 8)
+    assert dataset.maps.chunks[0] == (8, 8, 4)
 
 
 @pytest.mark.parametrize(

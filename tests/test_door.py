@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import intake_neurovault
+from intake_neurovault.testing import NeuroVaultServer
 
 NAMES = [name for name in intake_neurovault.__all__ if not name.startswith("_")]
 HEAVY = {
@@ -131,3 +133,18 @@ def test_help_loads_nothing_heavy(loaded: Loaded, arguments: list[str]) -> None:
     names = {f"intake_neurovault.{name}" for name in light}
     assert ours(modules) == {"intake_neurovault", *names}
     assert modules & (HEAVY | {"intake", "fsspec"}) == set()
+
+
+def test_a_lazy_cube_needs_nothing_of_nilearn_or_scikit_learn(
+    loaded: Loaded, server: NeuroVaultServer, data_dir: Path
+) -> None:
+    arguments = f"collection_ids=[658], url={server.url!r}, data_dir={str(data_dir)!r}"
+    code = f"import intake_neurovault as nv\nnv.search({arguments}).to_dask()"
+    modules = loaded(code)
+    assert {"xarray", "dask"} <= modules
+    assert modules & {"nilearn", "sklearn", "matplotlib", "intake", "fsspec"} == set()
+
+
+def test_the_version_is_read_when_asked_for(loaded: Loaded) -> None:
+    assert "importlib.metadata" not in loaded("import intake_neurovault") - loaded("")
+    assert intake_neurovault.__version__.count(".") == 2

@@ -28,6 +28,7 @@ from intake_neurovault.found import Found, outcome
 from intake_neurovault.index import Index, index_of
 from intake_neurovault.ledger import Ledger, StoredListing
 from intake_neurovault.listings import Listings
+from intake_neurovault.lookup import Lookup
 from intake_neurovault.pool import Pool
 from intake_neurovault.query import Query
 from intake_neurovault.refs import Token
@@ -65,6 +66,9 @@ ANSWERED: list[bool] = []
 class Cold(Finder):
     def _warm(self) -> Warm:
         return Never(**vars(super()._warm()))
+
+    def _lookup(self) -> Lookup:
+        return Lookup(self.listings.store, self.listings.client.url)
 
 
 class Hot(Finder):
@@ -157,7 +161,9 @@ class Vandal:
         ids: list[object] = [100 * number + place for place in range(6)]
         if self.chance.random() < 0.01:
             ids += [self.chance.choice([2**40, "103", 3.0, 100, -1])]
-        return ids
+        if self.chance.random() < 0.2:
+            ids += [100 * self.one() + 7, 100 * self.one() + 2]
+        return list(dict.fromkeys(ids))
 
     def one(self) -> int:
         return self.chance.choice(self.numbers)
@@ -279,11 +285,13 @@ class Vandal:
             None,
         ]
         named = self.chance.sample(self.numbers, 3)
+        images = [100 * self.one() + self.chance.randint(0, 8) for _ in range(12)]
         return {
             "image_terms": choose(image_terms),
             "collection_terms": choose(collection_terms),
             "max_images": choose([None, 1, 3, 7]),
             **({"collection_ids": named} if self.chance.random() < 0.3 else {}),
+            **({"image_ids": images} if self.chance.random() < 0.3 else {}),
         }
 
 
@@ -336,6 +344,134 @@ def filled(root: Path, seed: int = 7) -> tuple[Store, Vandal]:
 EVERYTHING_LISTED: dict[str, Any] = {"image_terms": {}, "collection_terms": {}}
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"image_terms": {}},
+        {"image_terms": {"map_type": "Z map"}},
+        {"image_terms": {"map_type": "T map", "is_thresholded": False}},
+        {"image_terms": {"name": {"$in": ["a", "b"]}}, "max_images": 9},
+        {"image_terms": {}, "collection_ids": [4, 2, 3]},
+    ],
+)
+def test_an_image_in_two_collections_does_not_end_the_use_of_the_index(
+    tmp_path: Path, query: Mapping[str, Any]
+) -> None:
+    store, vandal = filled(tmp_path)
+    for number, kinds in ((2, ("Z map", "T map")), (5, ("T map", "Z map"))):
+        records = [
+            raw_image(vandal.chance, each, number)
+            | {"map_type": kinds[each % 2], "name": "b", "is_thresholded": False}
+            for each in range(300, 308)
+        ]
+        vandal.save(number, records, {"id": number, "number_of_images": 8})
+    settle(tmp_path, vandal.clock)
+    for worth in (1, 1000):
+        index_of(store.root, DEAD).worth_writing = worth
+        ANSWERED.clear()
+        compare(store, {"collection_terms": {}, "max_images": None, **query})
+        assert ANSWERED == [True, True]
+        vandal.list_images()
+        settle(tmp_path, vandal.clock)
+
+
+def test_a_record_that_is_damaged_in_the_index_is_read_where_it_came_from(
+    tmp_path: Path,
+) -> None:
+    store, _ = filled(tmp_path)
+    index = index_of(store.root, DEAD)
+    index.worth_writing = 1
+    compare(store, EVERYTHING_LISTED)
+    index.close()
+    whole, state = index.path.read_bytes(), index.path.stat()
+    text = b'"Z map"'
+    assert whole.count(text) > 5
+    index.path.write_bytes(whole.replace(text, b'"Y map"'))
+    os.utime(index.path, ns=(state.st_mtime_ns, state.st_mtime_ns))
+    ANSWERED.clear()
+    compare(store, EVERYTHING_LISTED)
+    assert ANSWERED == [False, True]
+
+
+def test_the_first_search_shows_how_far_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vandal = Vandal(tmp_path, 1)
+    vandal.numbers = list(range(1, 61))
+    for number in vandal.numbers:
+        vandal.save(number, [raw_image(vandal.chance, 100 * number, number)], None)
+    vandal.save(None, [{"id": number} for number in vandal.numbers], None)
+    settle(tmp_path, vandal.clock)
+    client = replace(Client.parse(url=DEAD, retries=0), backoff=0.0)
+    for shown in (True, False):
+        listings = Listings.parse(
+            client, Store(tmp_path), mode="offline", metadata_ttl=None
+        )
+        finder = Hot(listings, Pool(2, "skip", progress=True))
+        outcome(finder.find(Query.parse(**EVERYTHING_LISTED, max_images=None)))
+        bar = "NeuroVault: 100%" in (text := capsys.readouterr().err)
+        assert bar is shown
+        assert ("60/60" in text) is shown
+
+
+READS = """
+import os, sys, warnings
+from pathlib import Path
+from intake_neurovault.index import index_of
+import intake_neurovault
+
+folder, url, ids = sys.argv[1], sys.argv[2], [int(each) for each in sys.argv[3:]]
+warnings.simplefilter("ignore")
+reads = []
+sys.addaudithook(lambda name, what: name in ("os.scandir", "os.listdir")
+                 and folder in str(what[0]) and reads.append(what))
+index_of(Path(folder) / "neurovault", url).worth_writing = 1
+for _ in range(2):
+    reads.clear()
+    found = intake_neurovault.search(image_ids=ids, data_dir=folder, url=url)
+    print(*found.keys(), "/", len(reads))
+"""
+
+
+def test_images_asked_for_by_id_cost_no_look_into_each_folder(
+    tmp_path: Path, run_python: Callable[..., Any]
+) -> None:
+    vandal = Vandal(tmp_path / "neurovault", 1)
+    for number in range(1, 201):
+        folder = vandal.place(number)
+        for image_id in (10 * number, 10 * number + 1):
+            raw = {"id": image_id, "collection_id": number}
+            (folder / f"image_{image_id}_metadata.json").write_text(json.dumps(raw))
+    settle(vandal.root, vandal.clock)
+    ids = [str(number) for number in range(1501, 1400, -10)]
+    first, second = run_python(READS, str(tmp_path), DEAD, *ids).stdout.splitlines()
+    third = run_python(READS, str(tmp_path), DEAD, *ids).stdout.splitlines()[0]
+    counts = []
+    for line in (first, second, third):
+        found, _, reads = line.partition(" / ")
+        assert found.split() == ids
+        counts.append(int(reads))
+    assert counts[0] > 200
+    assert max(counts[1:]) < 10
+
+
+def test_a_record_put_into_a_folder_since_is_found(tmp_path: Path) -> None:
+    store, vandal = filled(tmp_path / "neurovault")
+    query = {"image_ids": [3, 301, 302]}
+    index_of(store.root, DEAD).worth_writing = 1
+    for number in (5, 4):
+        compare(store, query)
+        path = vandal.place(number) / "image_3_metadata.json"
+        path.write_text(json.dumps({"id": 3, "collection_id": number}))
+        settle(store.root, vandal.clock)
+        found, _ = searched(Hot, store, query)
+        assert isinstance(found, Found)
+        assert [each.collection_id for each in found.images if each.id == 3] == [number]
+    path.unlink()
+    settle(store.root, vandal.clock)
+    compare(store, query)
+
+
 def test_what_was_written_is_used_by_others(tmp_path: Path) -> None:
     store, vandal = filled(tmp_path)
     index_of(store.root, DEAD).worth_writing = 1
@@ -343,11 +479,11 @@ def test_what_was_written_is_used_by_others(tmp_path: Path) -> None:
     other = Index(store.root, DEAD)
     with other.look(offline=True) as view:
         view.refresh(vandal.numbers)
-        assert len(other.segments) == 1
+        assert len(other.segments.all) == 1
     vandal.list_images()
     with other.look(offline=True) as view:
         view.refresh(vandal.numbers)
-        assert [len(each.homes) for each in other.segments] == [1, 7]
+        assert [len(each.homes) for each in other.segments.all] == [1, 7]
     other.close()
 
 

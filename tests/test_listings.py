@@ -33,9 +33,12 @@ from intake_neurovault.errors import (
     ServerError,
 )
 from intake_neurovault.listings import Listings
+from intake_neurovault.lookup import Lookup
+from intake_neurovault.pool import Pool
 from intake_neurovault.records import Token
 from intake_neurovault.store import Store
 from intake_neurovault.testing import Fault, NeuroVaultServer
+from intake_neurovault.whereabouts import IndexedLookup
 
 LIST = "/api/collections/"
 ABOUT = "/api/collections/1952/"
@@ -388,11 +391,15 @@ def test_offline_an_image_that_was_only_listed_is_known_by_its_id(
     server.clear_requests()
     offline = listings_of(server, data_dir, "offline")
     some = [10426, 32015, 48000, 777]
-    kept = offline.kept_images(some, listed=True)
+    lookup = Lookup(offline.store, server.url)
+    kept = offline.kept_images(some, lookup)
     assert sorted(kept) == [10426, 32015]
+    indexed = IndexedLookup(offline.store, server.url, Pool(progress=False))
+    for _ in range(2):
+        assert offline.kept_images(some, indexed) == kept
     assert list(offline.kept_images(some)) == [10426]
     assert kept[32015] == (online[0], offline.collection(1952))
-    assert listings_of(server, data_dir).kept_images([32015], listed=True) == {}
+    assert listings_of(server, data_dir).kept_images([32015], lookup) == {}
     assert asked(server) == []
 
 
@@ -400,12 +407,15 @@ def test_offline_a_list_saved_meanwhile_is_seen(
     server: NeuroVaultServer, data_dir: Path
 ) -> None:
     offline = listings_of(server, data_dir, "offline")
-    assert offline.kept_images([32015], listed=True) == {}
+    where = offline.store, server.url
+    lookups = [Lookup(*where), IndexedLookup(*where, Pool(progress=False))]
+    assert [offline.kept_images([32015], each) for each in lookups] == [{}, {}]
     online = listings_of(server, data_dir)
     online.images(online.collection(1952))
-    assert list(offline.kept_images([32015], listed=True)) == [32015]
+    for lookup in lookups:
+        assert list(offline.kept_images([32015], lookup)) == [32015]
     listing_file(data_dir, "collection_1952").write_text("{}")
-    assert offline.kept_images([32015], listed=True) == {}
+    assert [offline.kept_images([32015], each) for each in lookups] == [{}, {}]
 
 
 def test_offline_a_collection_whose_record_is_lost_counts_what_is_on_disk(

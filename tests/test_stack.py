@@ -6,7 +6,7 @@ import logging
 import pickle
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,30 @@ def test_one_call_opens_what_is_asked_for(
     stack[key]
     assert stack.opener == CountingOpener(folder)
     assert stack.opener.calls == opened
+
+
+def test_a_map_is_decoded_before_the_next_file_is_waited_for(folder: Path) -> None:
+    order: list[str] = []
+
+    class Telling(Reader):
+        def __call__(self, path: Any, **names: Any) -> Any:
+            order.append(f"decoded {Path(path).name}")
+            return super().__call__(path, **names)
+
+    class Slow(FolderOpener):
+        def __call__(
+            self, files: Sequence[ImageFile], /, *, doubted: bool = False
+        ) -> AbstractContextManager[Iterator[Path | None]]:
+            return nullcontext(map(self.arrived, files))
+
+        def arrived(self, file: ImageFile) -> Path:
+            order.append(f"arrived {file.image_id}.nii.gz")
+            return self.folder / f"{file.image_id}.nii.gz"
+
+    stack = stack_of(folder, *map(record, (2, 5, 1)), opener=Slow)
+    replace(stack, reader=Telling(COARSE))[:]
+    names = [f"{number}.nii.gz" for number in (2, 5, 1)]
+    assert order == [f"{what} {n}" for n in names for what in ("arrived", "decoded")]
 
 
 def test_memory_is_that_of_the_result_and_one_map(stack: MapStack) -> None:

@@ -354,8 +354,9 @@ def test_a_computation_gets_none_where_failures_are_allowed(
         if errors == "warn"
         else nullcontext()
     )
-    with caplog.at_level(logging.WARNING), warned:
+    with caplog.at_level(logging.WARNING), warned as seen:
         paths = opened(vault, files)
+    assert {each.filename for each in seen or ()} <= {__file__}
     assert [path is None for path in paths] == [False, True, False]
     (line,) = caplog.messages
     assert re.match("(?i)left empty: image 2201", line)
