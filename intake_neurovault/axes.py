@@ -15,8 +15,8 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 Method = Literal["continuous", "linear", "nearest"]
 
@@ -204,7 +204,7 @@ def _interpolated(
     axis: Axis, values: NDArray[np.float64], method: Method
 ) -> NDArray[np.float64]:
     """Let scipy interpolate along one axis; NaN outside the field of view."""
-    made: NDArray[np.float64] = ndimage.affine_transform(
+    made: NDArray[np.float64] = scipy.ndimage.affine_transform(
         values,
         np.array([axis.step] if axis.scaled else [[axis.step]]),
         axis.origin,

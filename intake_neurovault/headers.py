@@ -6,21 +6,21 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any
+from importlib import import_module
+from types import MappingProxyType, ModuleType
+from typing import TYPE_CHECKING, Any
 
-import nibabel as nib
 import numpy as np
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import ArrayLike
 
 from intake_neurovault.errors import ArgumentError, GeometryError
 from intake_neurovault.grid import Grid
 from intake_neurovault.integrity import RawHeader
 
-_HEADERS: Mapping[int, Any] = MappingProxyType(
-    {1: nib.Nifti1Header, 2: nib.Nifti2Header}
-)
+if TYPE_CHECKING:
+    import nibabel as nib
+
+_HEADERS: Mapping[int, str] = MappingProxyType({1: "Nifti1Header", 2: "Nifti2Header"})
 # nibabel logs each header that it mends, even an offset that only SPM dislikes.
 _SILENT = logging.Logger("silent", logging.CRITICAL + 1)
 _NEVER_RAISE = 100
@@ -90,7 +90,8 @@ def parse_header(raw: RawHeader, label: str) -> tuple[Geometry, Encoding]:
             "the query"
         )
         raise GeometryError(msg)
-    header = _HEADERS[raw.version](raw.block, raw.endianness, check=False)
+    kind = getattr(_nibabel(), _HEADERS[raw.version])
+    header = kind(raw.block, raw.endianness, check=False)
     header.check_fix(_SILENT, _NEVER_RAISE)
     dtype = header.get_data_dtype()
     geometry = Geometry(
@@ -154,13 +155,13 @@ def make_image(
     if values.dtype not in (np.float32, np.float64):
         values = values.astype(np.float32)
     matrix = np.asarray(affine, dtype=np.float64)
-    image = nib.Nifti1Image(values, matrix)
+    image: nib.Nifti1Image = _nibabel().Nifti1Image(values, matrix)
     header = image.header
     try:
         image.set_sform(matrix, int(sform_code))
         image.set_qform(matrix, int(qform_code))
         header.set_xyzt_units(*xyzt_units.split())
-    except (KeyError, TypeError, HeaderDataError) as error:
+    except (KeyError, TypeError, _header_error()) as error:
         msg = (
             f"sform_code={sform_code}, qform_code={qform_code} or "
             f"xyzt_units={xyzt_units!r} is unknown to NIfTI"
@@ -177,7 +178,7 @@ def _grid(header: nib.Nifti1Header, shape: tuple[int, ...], label: str) -> Grid:
     try:
         with np.errstate(all="ignore"):
             return Grid.from_affine(header.get_best_affine(), shape)
-    except (HeaderDataError, ValueError) as error:
+    except (_header_error(), ValueError) as error:
         msg = f"{label}: the header has no usable affine ({error})"
         raise GeometryError(msg) from error
 
@@ -188,3 +189,13 @@ def _units(header: nib.Nifti1Header) -> str:
         return " ".join(header.get_xyzt_units())
     except KeyError:
         return "unknown unknown"
+
+
+def _nibabel() -> ModuleType:
+    # NOTE: a lazy cube needs no header, and should not wait for this import.
+    return import_module("nibabel")
+
+
+def _header_error() -> type[Exception]:
+    kind: type[Exception] = _nibabel().spatialimages.HeaderDataError
+    return kind

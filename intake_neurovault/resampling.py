@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import linalg, ndimage
 
 from intake_neurovault.axes import ORDERS, Method
 from intake_neurovault.separable import align, interpolate
@@ -140,7 +140,8 @@ class _Transform:
         """
         if np.array_equal(affine, target_affine):
             return cls(np.ones(3), np.zeros(3), shape)
-        combined = np.dot(linalg.inv(affine), target_affine)
+        # NOTE: scipy imports its parts at the first look at each.
+        combined = np.dot(scipy.linalg.inv(affine), target_affine)
         matrix, offset = combined[:3, :3], combined[:3, 3]
         diagonal = np.diag(matrix)
         if np.array_equal(np.diag(diagonal), matrix):
@@ -154,7 +155,7 @@ class _Transform:
         if alignment is not None:
             interpolate(data, alignment, method, made)
         else:
-            ndimage.affine_transform(
+            scipy.ndimage.affine_transform(
                 data,
                 self.matrix,
                 self.offset,
