@@ -12,11 +12,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import __doc__ as about
+from benchmarks import archive
 from benchmarks.case import Case
 from benchmarks.cases import FULL, QUICK, cases
 from benchmarks.measuring import Bench, CaseError, Processes, Row
 from benchmarks.table import as_json, line, markdown
 from benchmarks.world import World
+
+ARCHIVE = "archive"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,7 +27,10 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser("python -m benchmarks", description=about)
     made.formatter_class = argparse.RawDescriptionHelpFormatter
     made.add_argument(
-        "--only", metavar="PATTERN", help="the cases in whose name this is found"
+        "--only",
+        metavar="PATTERN",
+        help="the cases in whose name this is found; or archive, which makes an index "
+        "of as many records as NeuroVault has",
     )
     made.add_argument(
         "--skip", metavar="PATTERN", help="not the cases in whose name this is found"
@@ -73,6 +79,25 @@ def measure(
     return rows, failed
 
 
+def report_archive(given: argparse.Namespace) -> None:
+    """Make an index of the whole archive, and print and save what that takes."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = (given.data or Path(scratch)) / ARCHIVE
+        records, runs = (2_000, 2) if given.quick else (archive.RECORDS, given.runs)
+        text = ""
+        for line in archive.lines(folder, records, runs):
+            print(line, flush=True)
+            text += f"{line}\n"
+    save(given.output, f"{ARCHIVE}.md", text)
+
+
+def save(folder: Path | None, name: str, text: str) -> None:
+    """Write a file, if there is a folder for it."""
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+
+
 def main(
     arguments: Sequence[str] | None = None, every: Sequence[Case] | None = None
 ) -> int:
@@ -82,6 +107,9 @@ def main(
     the table alone.
     """
     given = parser().parse_args(arguments)
+    if given.only == ARCHIVE:
+        report_archive(given)
+        return 0
     scale = QUICK if given.quick else FULL
     picked = list(chosen(every or cases(scale), given.only, given.skip))
     if given.list:
@@ -99,10 +127,8 @@ def main(
         rows, failed = measure([list(bunch) for _, bunch in alike], bench, world)
     text = markdown(rows)
     print(text)
-    if given.output:
-        given.output.mkdir(parents=True, exist_ok=True)
-        (given.output / "benchmarks.md").write_text(text, encoding="utf-8")
-        (given.output / "benchmarks.json").write_text(as_json(rows), encoding="utf-8")
+    save(given.output, "benchmarks.md", text)
+    save(given.output, "benchmarks.json", as_json(rows))
     return 1 if failed else 0
 
 

@@ -1,11 +1,11 @@
 """An index of the whole archive: its size, how long it takes, what it needs.
 
-    python benchmarks/archive.py [--records 540000] [--folder PLACE] [--quick]
+    python -m benchmarks --only archive [--data FOLDER] [--output FOLDER] [--quick]
 
 NeuroVault has about 540,000 public images. As many made-up records, in lists as a
 first search saves them and in the proportions of the real ones, are put into an index
 once; then a few searches are timed, each kind in a process of its own, whose memory at
-the peak is told beside what the imports alone take. With --folder the lists are kept
+the peak is told beside what the imports alone take. With --data the lists are kept
 there, and used again.
 """
 
@@ -18,12 +18,12 @@ import random
 import resource
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+RECORDS = 540_000
 SERVER = "https://neurovault.org"
 IMAGES_A_COLLECTION = 45
 LARGE = (29_464, 18_000, 9_532, 6_573)  # collections 16103, 4337, 6618 and 1952
@@ -183,7 +183,7 @@ def work(folder: Path, case: str, runs: int) -> None:
 
 def measured(folder: Path, case: str, runs: int) -> dict[str, float]:
     """Do one case in a process of its own."""
-    command = [sys.executable, __file__, "--work", case, "--runs", str(runs)]
+    command = [sys.executable, __file__, case, "--runs", str(runs)]
     done = subprocess.run(
         [*command, "--folder", str(folder)], check=True, stdout=subprocess.PIPE
     )
@@ -221,25 +221,10 @@ def lines(folder: Path, records: int, runs: int) -> Iterator[str]:
         )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and print a report."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--records", type=int, default=540_000)
-    parser.add_argument("--runs", type=int, default=5, help="how often, for each")
-    parser.add_argument("--folder", type=Path, help="where the lists are kept")
-    parser.add_argument("--work", help=argparse.SUPPRESS)
-    parser.add_argument(
-        "--quick", action="store_true", help="a few records, to see that it runs"
-    )
-    chosen = parser.parse_args(arguments)
-    if chosen.work:
-        work(chosen.folder, chosen.work, chosen.runs)
-        return
-    records, runs = (2_000, 2) if chosen.quick else (chosen.records, chosen.runs)
-    with tempfile.TemporaryDirectory(prefix="archive-") as place:
-        for line in lines(chosen.folder or Path(place), records, runs):
-            print(line, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("case")
+    parser.add_argument("--runs", type=int)
+    parser.add_argument("--folder", type=Path)
+    chosen = parser.parse_args()
+    work(chosen.folder, chosen.case, chosen.runs)

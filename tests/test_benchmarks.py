@@ -118,6 +118,22 @@ def test_a_wrong_value_and_no_value_make_the_run_fail(
     assert done.returncode == 0, done.stderr
 
 
+def test_the_whole_archive_is_made_up_and_searched(
+    child_environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    where = ("--data", str(tmp_path / "data"), "--output", str(tmp_path))
+    done = run(child_environment, "--quick", "--only", "archive", *where)
+    assert done.returncode == 0, done.stderr
+    table = (tmp_path / "archive.md").read_text("utf-8")
+    assert done.stdout == table
+    records, lists = map(int, re.findall(r"\d+", table.replace(",", ""))[:2])
+    assert records >= 2_000 > lists > 0
+    rows = re.findall(r"^\| (.+?) \| (\d+) \|", table, re.MULTILINE)
+    found = {name: int(number) for name, number in rows}
+    assert found["twenty ids"] == 20
+    assert found["default terms, the first 100"] == 100 < found["default terms, all"]
+
+
 def test_cases_are_chosen_by_name(child_environment: Mapping[str, str]) -> None:
     every = run(child_environment, "--list", "--only", ".").stdout.splitlines()
     asked = run(child_environment, "--list").stdout.splitlines()
