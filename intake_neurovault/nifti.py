@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -21,11 +20,11 @@ from intake_neurovault.errors import (
     CorruptFileError,
     GeometryError,
     GridError,
-    NeuroVaultWarning,
 )
 from intake_neurovault.grid import Grid, GridFile, parse_grid
 from intake_neurovault.headers import Encoding, Geometry, make_image, parse_header
 from intake_neurovault.integrity import NiftiStream
+from intake_neurovault.notices import warn
 from intake_neurovault.parameters import check_choice, parse_fill
 from intake_neurovault.resampling import Method, resample
 
@@ -340,7 +339,7 @@ def warn_of_coverage(coverage: float, grid: Grid, label: str) -> None:
             f"{label}: the field of view covers {coverage:.0%} of the grid of "
             f"{grid.describe()}; the rest is fill_value"
         )
-        warnings.warn(msg, NeuroVaultWarning, stacklevel=3)
+        warn(msg)
 
 
 def _read_map(path: Path, label: str) -> tuple[Grid, NDArray[np.float32]]:

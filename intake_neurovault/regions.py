@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from intake_neurovault.errors import ArgumentError, GeometryError
+from intake_neurovault.errors import ArgumentError, GeometryError, NeuroVaultError
 from intake_neurovault.grid import Grid
 from intake_neurovault.nifti import Reader
 from intake_neurovault.resampling import resample
@@ -44,7 +44,7 @@ def parse_mask(mask: Any, grid: Grid) -> Inside:
     Raises
     ------
     ArgumentError
-        If it is none of these.
+        If it is none of these, or a file that cannot be read.
     CorruptFileError
         If the file is damaged.
     GeometryError
@@ -62,9 +62,7 @@ def parse_mask(mask: Any, grid: Grid) -> Inside:
     if mask is None:
         inside = _brain(grid)
     elif isinstance(mask, str | os.PathLike):
-        label, read = f"the mask {mask}", Reader(grid, "nearest", "zero")
-        values = read(Path(mask).expanduser(), discrete=True, label=label)
-        inside = _two_valued(values, label)
+        inside = _file(Path(mask), grid)
     elif hasattr(mask, "affine") and hasattr(mask, "dataobj"):
         inside = _image(mask, grid)
     elif isinstance(mask, np.ndarray) and mask.dtype == np.bool_:
@@ -157,6 +155,19 @@ def _brain(grid: Grid) -> Inside:
     inside = _image(datasets.load_mni152_brain_mask(), grid)
     inside.flags.writeable = False
     return inside
+
+
+def _file(path: Path, grid: Grid) -> Inside:
+    """Bring the mask of a file to a grid."""
+    label, read = f"the mask {path}", Reader(grid, "nearest", "zero")
+    try:
+        values = read(path.expanduser(), discrete=True, label=label)
+    except NeuroVaultError:
+        raise
+    except OSError as error:
+        msg = f"mask: {path} cannot be read ({error.strerror}); {_MASKS}"
+        raise ArgumentError(msg) from error
+    return _two_valued(values, label)
 
 
 def _image(mask: Any, grid: Grid) -> Inside:

@@ -1,4 +1,4 @@
-"""The README's first example and its fsspec example, run as they are written."""
+"""The README's examples, run as they are written."""
 
 from __future__ import annotations
 
@@ -49,6 +49,17 @@ def test_the_first_example(
     fresh_server.clear_requests()
     run_block(cell)
     assert fresh_server.requests == []
+
+
+def test_the_example_of_matrices(
+    run_block: Callable[[str], CompletedProcess[str]], fresh_server: NeuroVaultServer
+) -> None:
+    done = run_block(block("python", "to_matrix"))
+    held = fresh_server.archive.images.values()
+    images = sum(each["collection_id"] == 658 for each in held)
+    assert done.stdout.startswith(f"({images}, ")
+    assert "'x': 61, 'y': 73, 'z': 61" in done.stdout
+    assert "nan" not in done.stdout
 
 
 def test_the_example_of_fsspec(
