@@ -20,6 +20,7 @@ from nilearn.maskers import NiftiMasker, NiftiSpheresMasker
 
 from benchmarks.case import Data, Place, Work
 from benchmarks.shared import (
+    EVERYTHING,
     MASK,
     POINT,
     RADIUS,
@@ -34,11 +35,6 @@ from benchmarks.shared import (
 SHAPE = (61, 73, 61)
 """Of the MNI152 box in steps of 3 mm."""
 
-EVERYTHING: Mapping[str, Any] = {
-    "image_terms": {},
-    "collection_terms": {},
-    "max_images": None,
-}
 TERMS: Mapping[str, Mapping[str, Any]] = {
     "default": {"max_images": None},
     "everything": EVERYTHING,

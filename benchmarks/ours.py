@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks.case import Data, Place, Work
 from benchmarks.shared import (
+    EVERYTHING,
     MASK,
     POINT,
     RADIUS,
@@ -28,11 +29,6 @@ from intake_neurovault.index import Index
 from intake_neurovault.nifti import Reader
 from intake_neurovault.resampling import resample
 
-EVERYTHING: Mapping[str, Any] = {
-    "image_terms": {},
-    "collection_terms": {},
-    "max_images": None,
-}
 TERMS: Mapping[str, Mapping[str, Any]] = {
     "default": {"max_images": None},
     "selective": {

@@ -22,6 +22,13 @@ POINT = (-38.0, -24.0, 56.0)
 RADIUS = 8.0
 """Millimetres."""
 
+EVERYTHING: Mapping[str, Any] = {
+    "image_terms": {},
+    "collection_terms": {},
+    "max_images": None,
+}
+"""Arguments of a search that asks for all there is; both sides name them alike."""
+
 SELECTIVE: Mapping[str, Any] = {
     "map_type": "F map",
     "cognitive_paradigm_cogatlas": "motor",
