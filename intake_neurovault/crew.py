@@ -28,6 +28,7 @@ MAX_WORKERS = 16
 
 _LAST = 19  # the least that Linux gives
 _PATIENCE = 0.5  # seconds that threads have to end when they are called off
+_AFTER_YOU = 2e-4  # seconds, in which a thread that waited is awake and has asked
 
 
 class _Turns:
@@ -78,10 +79,13 @@ class _Turns:
 
     def _hand_on(self) -> None:
         with self._lock:
-            if self._waiting:
-                heappop(self._waiting)[2].release()
-            else:
+            if not self._waiting:
                 self._free += 1
+                return
+            heappop(self._waiting)[2].release()
+        # NOTE: what this thread does next can wait, while the interpreter would let
+        # it go on for milliseconds before the other one's request is made.
+        time.sleep(_AFTER_YOU)
 
 
 @dataclass(frozen=True)

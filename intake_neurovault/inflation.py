@@ -89,19 +89,20 @@ def inflate(
     if libraries.whole is None:
         plain = _streamed(data, length, libraries.streams)
     else:
-        plain = _at_once(data, length, libraries.whole)
+        plain = _at_once(data, length, libraries)
     return plain if plain is not None and len(plain) == length else None
 
 
-def _at_once(data: Bytes, length: int, library: Any) -> Bytes | None:
+def _at_once(data: Bytes, length: int, libraries: Libraries) -> Bytes | None:
     try:
-        plain: Bytes = library.gzip_decompress(data, length)
-    except library.DeflateError:
+        plain: Bytes = libraries.whole.gzip_decompress(data, length)
+    except libraries.whole.DeflateError:
         return None
     # NOTE: libdeflate ends with the first member, and does not tell where that was.
     # If its CRC-32 is also at the end of the file, nothing follows, or the same once
-    # more, which no reader of a map gets to see.
-    is_last = library.crc32(plain) == int.from_bytes(data[-8:-4], "little")
+    # more, which no reader of a map gets to see. It is not asked for the sum, since it
+    # would keep other threads waiting meanwhile.
+    is_last = libraries.streams.crc32(plain) == int.from_bytes(data[-8:-4], "little")
     return plain if is_last else None
 
 
