@@ -31,7 +31,7 @@ def text_of(record: Image | Collection) -> bytes:
     Parameters
     ----------
     record : Image or Collection
-        The record, not of a private collection.
+        The record; of a private collection, the token is not part of it.
 
     Returns
     -------
@@ -150,6 +150,41 @@ def image_of(number: int, home: int, body: Body) -> Image:
     (3, 'a')
     """
     return later(Image, body, id=number, collection_id=home)
+
+
+def folded(image: Image) -> Image:
+    """Give the same image in a fifth of the memory, until somebody looks at it.
+
+    Parameters
+    ----------
+    image : Image
+        An image, of which many are kept.
+
+    Returns
+    -------
+    Image
+        An equal one; its fields are made again at the first look.
+
+    Examples
+    --------
+    >>> image = Image.from_json({"id": 3, "collection_id": 1}, base_url="")
+    >>> folded(image) == image, folded(image) is image
+    (True, False)
+    """
+    return later(
+        Image,
+        Body(_one(tuple(image.raw)), text_of(image)),
+        id=image.id,
+        collection_id=image.collection_id,
+        image_type=image.image_type,
+        file=image.file,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _one(shape: Shape) -> Shape:
+    """Give the first of equal shapes, so that there is one of each in memory."""
+    return shape
 
 
 def collection_of(number: int, body: Body) -> Collection:

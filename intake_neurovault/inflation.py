@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-Bytes = bytes | bytearray
+Bytes = bytes | bytearray | memoryview
 
 GZIP_MAGIC = b"\x1f\x8b"
 """How a gzip file begins: RFC 1952, section 2.3.1."""
@@ -84,7 +84,7 @@ def inflate(
     """
     length = int.from_bytes(data[-4:], "little")
     most = min(limit, _LARGEST_RATIO * len(data))
-    if not data.startswith(GZIP_MAGIC) or not 0 < length <= most:
+    if data[:2] != GZIP_MAGIC or not 0 < length <= most:
         return None
     if libraries.whole is None:
         plain = _streamed(data, length, libraries.streams)

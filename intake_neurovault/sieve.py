@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from intake_neurovault.bodies import folded
 from intake_neurovault.errors import (
     CorruptFileError,
     Failure,
@@ -267,7 +268,8 @@ class Sieve:
         room = None if cap is None else cap - len(self.images)
         some = list(islice(matching, room))
         for image in some:
-            self._keep(collection, image)
+            # NOTE: whoever takes them goes on with what was read already.
+            self._keep(collection, folded(image))
         return some
 
     def take(self, collection: Collection, image: Image) -> None:

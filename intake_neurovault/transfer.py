@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from mmap import mmap
 from pathlib import Path
 from typing import IO, Self
 from urllib.parse import unquote, urlsplit
@@ -216,11 +217,13 @@ class _Arrival:
 
     def __init__(self, target: Path, expected: int | None) -> None:
         self.size = 0
-        # NOTE: what will not be little is not gathered first.
-        self.data = bytearray() if (expected or 0) <= SMALL else None
         self._target = target
         self._files = ExitStack()
         self._sink: IO[bytes] | None = None
+        # NOTE: memory of its own, taken as it fills, which the system has back at once;
+        # the heap of a thread keeps what it once was. And what will not be little is
+        # not gathered first.
+        self._room = mmap(-1, SMALL) if (expected or 0) <= SMALL else None
 
     def __enter__(self) -> Self:
         return self
@@ -228,16 +231,21 @@ class _Arrival:
     def __exit__(self, *_: object) -> None:
         self._files.close()
 
+    @property
+    def data(self) -> memoryview | None:
+        """All of it, if it is in memory."""
+        return None if self._room is None else memoryview(self._room)[: self.size]
+
     def add(self, chunk: bytes) -> None:
-        self.size += len(chunk)
-        if self.data is not None and self.size <= SMALL:
-            self.data += chunk
+        start, self.size = self.size, self.size + len(chunk)
+        if self._room is not None and self.size <= SMALL:
+            self._room[start : self.size] = chunk
             return
         if self._sink is None:
             opened = self._target.open("wb", buffering=_BUFFER)
             self._sink = self._files.enter_context(opened)
-            self._sink.write(self.data or b"")
-            self.data = None
+            self._sink.write(memoryview(self._room or b"")[:start])
+            self._room = None
         self._sink.write(chunk)
 
     def write(self) -> None:
@@ -283,10 +291,10 @@ class _Transfer:
         size = self.file.file_size
         most = size + size // 10 + _SLACK if size else MAX_BYTES
         for chunk in body.chunks:
+            if arrival.size + len(chunk) > most:
+                return Trouble(self._contradiction(f"more than {most:,}"))
             arrival.add(chunk)
             self.progress(len(chunk))
-            if arrival.size > most:
-                return Trouble(self._contradiction(f"more than {most:,}"))
         return body
 
     def _settle(self, body: Body, arrival: _Arrival, number: int) -> Receipt | Trouble:

@@ -43,7 +43,7 @@ JSON_LIMIT = 256 * 2**20
 
 _HOPS = 5
 _AS_SENT = {"Accept": "*/*", "Accept-Encoding": "identity"}
-_CHUNK = 2**20
+_CHUNK = 2**18
 _CUT = (http.client.IncompleteRead, http.client.RemoteDisconnected)
 
 

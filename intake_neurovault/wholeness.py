@@ -116,7 +116,7 @@ def _in_one_piece(data: Bytes, limit: int) -> FileFacts | None:
     """Check a small file quickly; None if it is not surely whole."""
     # NOTE: each call of a library lets another thread of Python go on for a while,
     # and of a small file's time these changes would be the larger part.
-    gzipped = data.startswith(GZIP_MAGIC)
+    gzipped = data[:2] == GZIP_MAGIC
     plain = inflate(data, min(limit, _SMALL_INFLATED)) if gzipped else data
     header = None if plain is None else RawHeader.of(bytes(plain[:540]))
     if header is None or plain is None:
