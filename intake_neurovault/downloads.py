@@ -14,7 +14,7 @@ from intake_neurovault.mirror import Mirror
 from intake_neurovault.pool import MAX_FAILURES_IN_A_ROW, Pool, Report
 from intake_neurovault.records import Image, ImageFile
 
-_CHECKING = 8  # threads that check what arrived while others ask for more
+_CHECKING = 4  # threads that check what arrived while others ask for more
 
 Item = tuple[ImageFile, Image | None]
 """A file, and the record that names it, if that is at hand."""
