@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from intake_neurovault.arguments import search
+    from intake_neurovault.catalog import NeuroVaultCatalog
     from intake_neurovault.comparisons import (
         Contains,
         GreaterOrEqual,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     )
     from intake_neurovault.demo import run_demo
     from intake_neurovault.direct import NeuroVaultFileSystem
+    from intake_neurovault.directory import Directory
     from intake_neurovault.driver import NeuroVaultSource
     from intake_neurovault.errors import (
         AnswerError,
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "arguments": ("search",),
+    "catalog": ("NeuroVaultCatalog",),
     "comparisons": (
         "Contains",
         "GreaterOrEqual",
@@ -113,6 +116,7 @@ _HOMES = {
         "WordsError",
     ),
     "direct": ("NeuroVaultFileSystem",),
+    "directory": ("Directory",),
     "filesystem": ("NeuroVaultCacheFileSystem",),
     "grid": ("GRIDS", "Grid"),
     "nifti": ("Reader",),
@@ -145,6 +149,7 @@ __all__ = [
     "Collection",
     "Contains",
     "CorruptFileError",
+    "Directory",
     "EmptyResultError",
     "Failure",
     "FilterError",
@@ -160,6 +165,7 @@ __all__ = [
     "LessThan",
     "MissingError",
     "NeuroVaultCacheFileSystem",
+    "NeuroVaultCatalog",
     "NeuroVaultError",
     "NeuroVaultFileSystem",
     "NeuroVaultSource",

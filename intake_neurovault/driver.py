@@ -19,7 +19,8 @@ from intake.catalog import Catalog
 from intake.source.base import DataSource, Schema
 
 import intake_neurovault
-from intake_neurovault.query import DEFAULTS, reject_unknown
+from intake_neurovault.declared import Declared
+from intake_neurovault.parameters import DEFAULTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _ARGUMENTS: Mapping[str, object] = {**DEFAULTS, "resample": None}
 
 
-class NeuroVaultSource(DataSource):
+class NeuroVaultSource(Declared, DataSource):
     """A query on NeuroVault as an intake source.
 
     It takes the arguments of `intake_neurovault.search`, which explains them,
@@ -69,6 +70,7 @@ class NeuroVaultSource(DataSource):
 
     name = "neurovault"
     name_of_driver = "neurovault"
+    takes = _ARGUMENTS
     version = intake_neurovault.__version__
     container = "xarray"
     partition_access = True
@@ -86,59 +88,13 @@ class NeuroVaultSource(DataSource):
     ) -> None:
         self._open(metadata, arguments)
 
-    def _open(
-        self, metadata: Mapping[str, Any] | None, arguments: Mapping[str, Any]
-    ) -> None:
-        # NOTE: discover() adds to `self.metadata`; what was given must stay as it was,
-        # because YAML and copies are made from it.
-        super().__init__(metadata=dict(metadata or {}))
-        reject_unknown(arguments, _ARGUMENTS, where="the driver 'neurovault'")
-        self._arguments = {name: _settled(value) for name, value in arguments.items()}
-        self._captured_init_kwargs = {"metadata": _settled(metadata), **self._arguments}
-        self._given: dict[str, Any] = {}
-        self.result: SearchResult = intake_neurovault.search(**self._arguments)
+    def _begin(self, metadata: dict[str, Any], arguments: dict[str, Any]) -> None:
+        DataSource.__init__(self, metadata=metadata)
+        self.result: SearchResult = intake_neurovault.search(**arguments)
 
-    def configure_new(self, **changes: Any) -> NeuroVaultSource:
-        """Make a source that differs in some arguments.
-
-        Calling the source, and ``get``, do the same. What earlier calls changed
-        stays changed.
-
-        Parameters
-        ----------
-        **changes
-            Arguments of `intake_neurovault.search`, or parameters of the entry.
-
-        Returns
-        -------
-        NeuroVaultSource
-            The new source; nothing is requested.
-
-        Raises
-        ------
-        UnknownArgumentError
-            If an argument is misspelt.
-        ArgumentError
-            If a value is not what its argument takes.
-        """
-        new: NeuroVaultSource
-        if self._entry is None:
-            new = type(self)(**{**self._captured_init_kwargs, **changes})
-            new.name, new.description = self.name, self.description
-            return new
-        kept = {
-            name: self._arguments[name]
-            for name in self._passed_kwargs
-            if name in self._arguments
-        }
-        given = {**kept, **self._given, **changes}
-        new = self._entry(**given)
-        if hidden := _hidden(self._entry, given):
-            new._open(new._captured_init_kwargs["metadata"], new._arguments | hidden)
-        new._given = given
-        return new
-
-    __call__ = get = configure_new
+    @property
+    def _subject(self) -> SearchResult:
+        return self.result
 
     @property
     def query(self) -> Query:
@@ -265,18 +221,6 @@ class NeuroVaultSource(DataSource):
         self.result.close()
         self._schema = None
 
-    def _yaml(self) -> dict[str, Any]:
-        metadata = dict(self._captured_init_kwargs["metadata"] or {})
-        # NOTE: intake adds the folder of the catalog, which is this machine's affair.
-        metadata.pop("catalog_dir", None)
-        entry = {
-            "driver": self.name_of_driver,
-            "description": self.description or "",
-            "metadata": metadata,
-            "args": self.result.to_arguments(),
-        }
-        return {"sources": {self.name: entry}}
-
     def __repr__(self) -> str:
         return f"<NeuroVaultSource {self.name!r}: {self.result!r}>"
 
@@ -284,53 +228,6 @@ class NeuroVaultSource(DataSource):
         about = f": {escape(self.description)}" if self.description else ""
         shown = escape(repr(self.result))
         return f"<p><b>{escape(self.name)}</b>{about}<br><code>{shown}</code></p>"
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, NeuroVaultSource):
-            return NotImplemented
-        return self.result == other.result
-
-    def __hash__(self) -> int:
-        return hash(self.result)
-
-    def __dask_tokenize__(self) -> tuple[object, ...]:
-        return (type(self).__name__, *self.result.__dask_tokenize__())
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {
-            "kwargs": dict(self._captured_init_kwargs),
-            "name": self.name,
-            "description": self.description,
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        arguments = dict(state["kwargs"])
-        self._open(arguments.pop("metadata"), arguments)
-        self.name = state["name"]
-        self.description = state["description"]
-
-
-# Copies are made from the arguments; meanwhile the caller may change a mapping or a
-# list, and an iterator would be empty.
-def _settled(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _settled(each) for name, each in value.items()}
-    if isinstance(value, list | Iterator):
-        return [_settled(each) for each in value]
-    return value
-
-
-# Gives the arguments of a call that intake drops: those that the entry declares as
-# parameters, but whose value it does not make from them.
-def _hidden(entry: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    written = entry.describe()["args"]
-    return {
-        parameter.name: parameter.validate(given[parameter.name])
-        for parameter in entry._user_parameters
-        if parameter.name in given
-        and parameter.name in _ARGUMENTS
-        and "{{" not in str(written.get(parameter.name))
-    }
 
 
 def open_packaged_catalog(name: str = "neurovault") -> Catalog:

@@ -78,10 +78,44 @@ class Finder:
         sieve.image_tally.warn_of_unknown_fields("image_terms", query.image_filter)
         terms = query.collection_filter
         sieve.collection_tally.warn_of_unknown_fields("collection_terms", terms)
+        self._account_for(sieve)
+        return sieve.found(truncated=sieve.full)
+
+    def find_collections(self, query: Query) -> Found:
+        """Find the collections that fulfil the conditions on them.
+
+        Parameters
+        ----------
+        query : Query
+            The conditions, and the collections where it names them; what it says of
+            images is passed over.
+
+        Returns
+        -------
+        Found
+            The collections, in the order of the result, and no images.
+
+        Raises
+        ------
+        NeuroVaultError
+            Under the policy ``raise``, the first thing that cannot be had.
+        """
+        sieve = Sieve(query, None, self.pool.report())
+        refs, terms = query.collections_to_visit(), query.collection_filter
+        records = list(
+            self._everything(sieve) if refs is None else self._records(refs, sieve)
+        )
+        tally = sieve.collection_tally
+        kept = tally.sift(terms, [each.metadata for each in records])
+        sieve.collections |= {records[place].id: records[place] for place in kept}
+        tally.warn_of_unknown_fields("collection_terms", terms)
+        self._account_for(sieve)
+        return sieve.found(truncated=False)
+
+    def _account_for(self, sieve: Sieve) -> None:
         sieve.note_unasked(self.listings.client.url)
         sieve.report.warn("listed")
         self._warn_of_unlisted(sieve)
-        return sieve.found(truncated=sieve.full)
 
     def _lookup(self) -> Lookup:
         known = self.listings
@@ -254,18 +288,23 @@ class Finder:
         refs = query.collections_to_visit()
         if refs is not None:
             return len(refs), refs
-        try:
-            listed = self.listings.collections(min(PAGES_AT_ONCE, self.pool.workers))
-        except NeuroVaultError as error:
-            sieve.failed(error, f"{self.listings.client.url}/api/collections/")
-            return 0, ()
-        sieve.take_account(listed.fetched, listed.failures, some=bool(listed.items))
-        sieve.all_collections = listed.fetched is not None
-        some = [each for each in listed.items if _may_hold_images(each)]
+        listed = self._everything(sieve)
+        some = [each for each in listed if _may_hold_images(each)]
         sieve.coming.extend(some)
         matches = query.collection_filter.matches
         wanted = [each for each in some if matches(each.metadata)]
         return len(wanted), sieve.promised_of(wanted)
+
+    def _everything(self, sieve: Sieve) -> Sequence[Collection]:
+        """Give all public collections."""
+        try:
+            listed = self.listings.collections(min(PAGES_AT_ONCE, self.pool.workers))
+        except NeuroVaultError as error:
+            sieve.failed(error, f"{self.listings.client.url}/api/collections/")
+            return ()
+        sieve.take_account(listed.fetched, listed.failures, some=bool(listed.items))
+        sieve.all_collections = listed.fetched is not None
+        return listed.items
 
     def _place(self, number: int | None) -> str:
         return f"{self.listings.client.url}/api/collections/{number or '(private)'}/"

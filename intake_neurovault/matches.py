@@ -7,10 +7,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
 
+from intake_neurovault.catalog_files import write_catalog
 from intake_neurovault.cube import Chunks
 from intake_neurovault.errors import Failure, FilterError, NeuroVaultError
 from intake_neurovault.forks import PerProcess
@@ -201,6 +204,51 @@ class Matches:
             for name, value in self._settings
         }
         return {**self.query.to_arguments(), **self.reader.to_arguments(), **settings}
+
+    def to_intake(
+        self,
+        path: str | PathLike[str],
+        *,
+        version: Literal[1, 2] = 1,
+        name: str = "maps",
+        description: str = "",
+    ) -> Path:
+        """Write the query down as a catalog that intake opens.
+
+        It is the query that is written, not what it has found.
+
+        Parameters
+        ----------
+        path : path
+            A local file, whose name ends in ``.yaml`` or ``.yml``; one that is there
+            is replaced.
+        version : {1, 2}
+            Of intake's catalogs: 1 for the short form, to be read and changed by hand,
+            2 for intake's readers and pipelines. Keep the two in different folders.
+        name : str
+            The name of the entry.
+        description : str
+            What is said about it.
+
+        Returns
+        -------
+        pathlib.Path
+            The file; ``intake.open_catalog(file)[name]`` is the entry.
+
+        Raises
+        ------
+        FilterError
+            If a condition is a Python function.
+        ArgumentError
+            If a private collection's token is given literally, or an argument cannot
+            be that.
+        StoreError
+            If the file cannot be written.
+        """
+        arguments = self.to_arguments()
+        return write_catalog(
+            path, arguments, version=version, name=name, description=description
+        )
 
     def _identity(self) -> tuple[object, ...]:
         predicate = None if self._predicate is None else id(self._predicate)

@@ -12,7 +12,9 @@ from intake_neurovault.filters import Step
 from intake_neurovault.findings import Finding
 from intake_neurovault.holdings import Holding
 from intake_neurovault.records import Collection, Image
-from intake_neurovault.schema import IMAGE_FIELDS
+from intake_neurovault.schema import COLLECTION_FIELDS, IMAGE_FIELDS
+
+_FIRST = ("id", "name", "number_of_images", "DOI", "authors", "journal_name")
 
 
 def image_table(
@@ -54,6 +56,32 @@ def image_table(
     table = pd.DataFrame(columns)
     table.insert(2, "collection_name", table.pop("collection_name"))
     return table
+
+
+def collection_table(collections: Sequence[Collection]) -> pd.DataFrame:
+    """Make a table of collections.
+
+    Parameters
+    ----------
+    collections : sequence of Collection
+        One for each row.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The core schema, typed as that of images is, what names a collection first.
+
+    Examples
+    --------
+    >>> collection_table([]).columns[:4].tolist()
+    ['id', 'name', 'number_of_images', 'DOI']
+    """
+    columns: dict[str, pd.Series[Any]] = {}
+    for field in COLLECTION_FIELDS:
+        values = [each.metadata.get(field.name) for each in collections]
+        columns[field.name] = _COLUMNS[field.kind](values)
+    rest = [name for name in columns if name not in _FIRST]
+    return pd.DataFrame(columns)[[*_FIRST, *rest]]
 
 
 def failure_table(failures: Sequence[Failure]) -> pd.DataFrame:

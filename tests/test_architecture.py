@@ -121,17 +121,22 @@ LAYERS = {
     "gridded": 10,
     "resampled": 10,
     "vault": 11,
+    "catalog_files": 3,
+    "titles": 3,
+    "declared": 4,
     "matches": 12,
     "mending": 12,
     "reports": 13,
     "result": 13,
     "arguments": 14,
     "driver": 14,
+    "directory": 15,
     "nilearn_terms": 14,
     "upkeep": 14,
     "nilearn_api": 15,
     "testing": 15,
     "cli_text": 16,
+    "catalog": 16,
     "demo": 16,
     "nilearn_samples": 16,
     "cli_cache": 17,
@@ -155,9 +160,10 @@ OWNERS = {
     "isal": {"inflation"},
     "tqdm": {"pool"},
     "pandas": {"matches", "tables"},
-    "intake": {"driver", "demo"},
+    "intake": {"catalog", "demo", "driver"},
     "sqlite3": {"segment"},
     "click": {"cli", "cli_cache"},
+    "yaml": {"catalog", "catalog_files"},
 }
 """Who may import what; the longest matching name counts."""
 
@@ -388,7 +394,9 @@ def required_packages() -> set[str]:
     block = re.search(r"^install_requires =\n((?:    .+\n)+)", text, re.MULTILINE)
     assert block is not None
     names = re.findall(r"^    ([\w-]+)", block[1], re.MULTILINE)
-    return {{"scikit-learn": "sklearn"}.get(name, name) for name in names}
+    return {
+        {"scikit-learn": "sklearn", "pyyaml": "yaml"}.get(name, name) for name in names
+    }
 
 
 def test_no_import_inside_a_function() -> None:
