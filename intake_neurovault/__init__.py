@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from intake_neurovault.about import About
     from intake_neurovault.arguments import search
     from intake_neurovault.comparisons import (
         Contains,
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
+    "about": ("About",),
     "arguments": ("search",),
     "comparisons": (
         "Contains",
@@ -139,6 +141,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "GRIDS",
     "STD_AFFINE",
+    "About",
     "AnswerError",
     "ArgumentError",
     "Cache",
