@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from intake_neurovault.about import About
     from intake_neurovault.arguments import search
+    from intake_neurovault.catalog_files import open_entry
     from intake_neurovault.comparisons import (
         Contains,
         GreaterOrEqual,
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "about": ("About",),
     "arguments": ("search",),
+    "catalog_files": ("open_entry",),
     "comparisons": (
         "Contains",
         "GreaterOrEqual",
@@ -192,6 +194,7 @@ __all__ = [
     "fetch_neurovault_ids",
     "fetch_neurovault_motor_task",
     "neurosynth_words_vectorized",
+    "open_entry",
     "run_demo",
     "search",
 ]
