@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from intake_neurovault.about import About
     from intake_neurovault.arguments import search
-    from intake_neurovault.catalog_files import open_entry
     from intake_neurovault.comparisons import (
         Contains,
         GreaterOrEqual,
@@ -52,6 +51,7 @@ if TYPE_CHECKING:
     )
     from intake_neurovault.filesystem import NeuroVaultCacheFileSystem
     from intake_neurovault.grid import GRIDS, Grid
+    from intake_neurovault.named_entries import open_entry
     from intake_neurovault.nifti import Reader
     from intake_neurovault.nilearn_api import (
         fetch_neurovault,
@@ -79,7 +79,6 @@ if TYPE_CHECKING:
 _HOMES = {
     "about": ("About",),
     "arguments": ("search",),
-    "catalog_files": ("open_entry",),
     "comparisons": (
         "Contains",
         "GreaterOrEqual",
@@ -119,6 +118,7 @@ _HOMES = {
     "direct": ("NeuroVaultFileSystem",),
     "filesystem": ("NeuroVaultCacheFileSystem",),
     "grid": ("GRIDS", "Grid"),
+    "named_entries": ("open_entry",),
     "nifti": ("Reader",),
     "nilearn_api": (
         "fetch_neurovault",

@@ -136,7 +136,7 @@ LAYERS = {
     "driver": 14,
     "nilearn_terms": 14,
     "upkeep": 14,
-    "catalog_files": 15,
+    "named_entries": 15,
     "nilearn_api": 15,
     "testing": 15,
     "cli_output": 16,
@@ -168,7 +168,7 @@ OWNERS = {
     "isal": {"inflation"},
     "tqdm": {"pool"},
     "pandas": {"matches", "tables"},
-    "intake": {"catalog_files", "driver", "demo"},
+    "intake": {"driver", "demo", "named_entries"},
     "sqlite3": {"segment"},
     "click": {
         "cli",
