@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from intake_neurovault.about import About
     from intake_neurovault.arguments import search
     from intake_neurovault.catalog import NeuroVaultCatalog
     from intake_neurovault.comparisons import (
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     )
     from intake_neurovault.filesystem import NeuroVaultCacheFileSystem
     from intake_neurovault.grid import GRIDS, Grid
+    from intake_neurovault.named_entries import open_entry
     from intake_neurovault.nifti import Reader
     from intake_neurovault.nilearn_api import (
         fetch_neurovault,
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
+    "about": ("About",),
     "arguments": ("search",),
     "catalog": ("NeuroVaultCatalog",),
     "comparisons": (
@@ -119,6 +122,7 @@ _HOMES = {
     "directory": ("Directory",),
     "filesystem": ("NeuroVaultCacheFileSystem",),
     "grid": ("GRIDS", "Grid"),
+    "named_entries": ("open_entry",),
     "nifti": ("Reader",),
     "nilearn_api": (
         "fetch_neurovault",
@@ -143,6 +147,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "GRIDS",
     "STD_AFFINE",
+    "About",
     "AnswerError",
     "ArgumentError",
     "Cache",
@@ -195,6 +200,7 @@ __all__ = [
     "fetch_neurovault_ids",
     "fetch_neurovault_motor_task",
     "neurosynth_words_vectorized",
+    "open_entry",
     "run_demo",
     "search",
 ]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+    from intake_neurovault.about import About
     from intake_neurovault.query import Query
     from intake_neurovault.records import Image
     from intake_neurovault.result import SearchResult
@@ -121,7 +122,7 @@ class NeuroVaultSource(Declared, DataSource):
     def __iter__(self) -> Iterator[Image]:
         return iter(self.result)
 
-    def __getitem__(self, image_id: object) -> Image:
+    def __getitem__(self, image_id: object) -> About:
         return self.result[image_id]
 
     def __contains__(self, image_id: object) -> bool:

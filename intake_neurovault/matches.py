@@ -13,11 +13,13 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from intake_neurovault.about import About
 from intake_neurovault.catalog_files import write_catalog
 from intake_neurovault.cube import Chunks
 from intake_neurovault.errors import Failure, FilterError, NeuroVaultError
 from intake_neurovault.forks import PerProcess
 from intake_neurovault.found import Aftermath, Found
+from intake_neurovault.knowledge import everything_about
 from intake_neurovault.nifti import Reader
 from intake_neurovault.query import Query
 from intake_neurovault.records import Image
@@ -97,10 +99,12 @@ class Matches:
     def __contains__(self, image_id: object) -> bool:
         return image_id in self.keys()
 
-    def __getitem__(self, image_id: object) -> Image:
-        found = {image.id: image for image in self.found.images}
-        if (wanted := parse_id(image_id)) in found:
-            return found[wanted]
+    def __getitem__(self, image_id: object) -> About:
+        wanted = parse_id(image_id)
+        for image in self.found.images:
+            if image.id == wanted:
+                collection = self.found.collections[image.collection_id]
+                return everything_about(self.vault.mirror, image, collection)
         msg = f"Image {wanted} is not in this result; .keys() lists what is."
         raise KeyError(msg)
 

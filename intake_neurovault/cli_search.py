@@ -1,0 +1,230 @@
+"""``neurovault search`` and ``neurovault fetch``: what matches, and its files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from intake_neurovault.cli_options import asking, search_for
+from intake_neurovault.cli_output import (
+    echo_failures,
+    echo_json,
+    echo_table,
+    end,
+    remark,
+    summed_up,
+    terminal_width,
+    watched,
+)
+from intake_neurovault.cli_types import Several
+from intake_neurovault.lettering import wrapped
+from intake_neurovault.schema import IMAGE_FIELDS, IMAGE_KINDS
+from intake_neurovault.values import suggest
+
+if TYPE_CHECKING:
+    from intake_neurovault.records import Collection, Image
+    from intake_neurovault.result import SearchResult
+
+_COLUMNS = (
+    "id",
+    "collection_id",
+    "name",
+    "map_type",
+    "number_of_subjects",
+    "collection_name",
+)
+_OF_COLLECTION = "collection."
+
+
+@click.command("search")
+@asking
+@click.option(
+    "--columns",
+    type=Several(IMAGE_FIELDS),
+    metavar="FIELD,...",
+    help='Which fields to show; collection_name, and "collection.DOI" for a field '
+    "of the collection.",
+)
+@click.option("--no-header", is_flag=True, help="Leave out the names of the columns.")
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="Show how many records each condition removed, in place of the images.",
+)
+def list_images(
+    entry: str | None,
+    columns: tuple[str, ...] | None,
+    no_header: bool,
+    explain: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """List the images that match; no map is downloaded.
+
+    On a terminal the table is cut to its width. Elsewhere it is complete, with tabs
+    between the columns. ENTRY begins with an entry of a catalog: one that ships
+    with this package, such as motor_task, or FILE.yaml:NAME.
+
+    \b
+    Conditions (quote them, as the shell has uses of its own for > and !):
+      map_type=Z map           equal; 'map_type=Z map,T map' for any of several
+      map_type!=Z map          not equal, or none of several
+      number_of_subjects>=20   an order: > >= < <=
+      name~(?i)faces?          a pattern found anywhere; !~ for nowhere
+      name*=face,house         text with all of these; !*= for none
+      DOI                      there is a value;  !age  there is none
+      {$or: [{..}, {..}]}      anything, as in a catalog
+
+    Without conditions and ids, unthresholded maps in MNI space are listed that are
+    no masks, atlases or anatomical images; --where '{}' is for all images.
+
+    \b
+    Examples:
+      neurovault search -w 'map_type=Z map' -w 'number_of_subjects>=20'
+      neurovault search --collection-where DOI -w 'name~(?i)faces?' --json
+      neurovault search --collection-ids 1952 --columns id,name,age > maps.tsv
+      neurovault search motor_task
+
+    \b
+    Exit codes:
+      0  something matched
+      1  nothing matched, or something could not be had
+      2  the command was not understood
+    """  # noqa: D301  \b keeps click from filling the lines
+    result = search_for(entry, given)
+    found = result.found
+    if as_json:
+        echo_json(_document(result, columns))
+    elif explain:
+        steps = [(step.term, step.removed, step.alone) for step in found.steps]
+        echo_table(("term", "removed", "alone"), steps, header=not no_header)
+    elif found.images:
+        names = _checked(columns or _COLUMNS, result)
+        rows = [_row(image, result, names) for image in found.images]
+        echo_table(names, rows, header=not no_header)
+        if watched():
+            click.echo("\n" + "\n".join(wrapped(_counted(result), terminal_width())))
+    _close(result)
+
+
+@click.command("fetch", short_help="Download the images that match, each once.")
+@asking
+def fetch_files(entry: str | None, as_json: bool, **given: Any) -> None:
+    """Download the images that match, each once, and tell where they are.
+
+    Takes the same ENTRY and conditions as "neurovault search". What is on disk is
+    not downloaded again; Ctrl-C keeps what is finished, and the next run goes on.
+    Files are verified, and nilearn finds them too.
+
+    \b
+    Examples:
+      neurovault fetch --image-ids 10426,32015
+      neurovault fetch -w 'cognitive_paradigm_cogatlas~motor' --max-images 20
+      neurovault fetch --collection-ids 658 --data-dir /data --workers 16
+
+    \b
+    Exit codes:
+      0    all files are there
+      1    nothing matched, or something could not be had
+      2    the command was not understood
+      130  stopped by Ctrl-C
+    """  # noqa: D301  \b keeps click from filling the lines
+    result = search_for(entry, given)
+    paths = result.fetch()
+    images = result.found.images
+    if as_json:
+        files = [
+            {"id": each.id, "collection_id": each.collection_id, "path": paths[each.id]}
+            for each in images
+            if each.id in paths
+        ]
+        echo_json({"files": files, "failures": _failures(result)})
+    elif watched():
+        digits = max((len(str(number)) for number in paths), default=0)
+        for number, path in paths.items():
+            click.echo(f"{number:>{digits}}  {path}")
+        collections = {each.collection_id for each in images if each.id in paths}
+        if paths:
+            click.echo(f"\n{summed_up(len(paths), len(collections), 'file')}.")
+    else:
+        echo_table(("id", "path"), list(paths.items()))
+    _close(result)
+
+
+def _close(result: SearchResult) -> None:
+    """Say what is missing, and end."""
+    failures, found = _failures(result), result.found
+    if not found.images and not failures:
+        explained = "try --explain"
+        remark(found.why_empty().replace("look at .explain()", explained))
+    echo_failures(failures)
+    end(good=bool(found.images) and not failures)
+
+
+def _failures(result: SearchResult) -> list[dict[str, Any]]:
+    # NOTE: pandas writes its own null as one that JSON has.
+    found: list[dict[str, Any]] = json.loads(result.failures.to_json(orient="records"))
+    return found
+
+
+def _counted(result: SearchResult) -> str:
+    found = result.found
+    text = f"{summed_up(len(found.images), len(found.collections))}."
+    if found.truncated:
+        text += " There may be more: --max-images all gives all that match."
+    return text
+
+
+def _document(result: SearchResult, columns: Sequence[str] | None) -> dict[str, Any]:
+    found = result.found
+    names = _checked(columns, result) if columns else None
+    return {
+        "query": result.query.to_json(),
+        "listed": found.listed,
+        "truncated": found.truncated,
+        "images": [
+            dict(zip(names, _row(image, result, names), strict=True))
+            if names
+            else _whole(image, found.collections[image.collection_id])
+            for image in found.images
+        ],
+        "failures": _failures(result),
+    }
+
+
+def _whole(image: Image, collection: Collection) -> dict[str, Any]:
+    core = {field.name: image.metadata.get(field.name) for field in IMAGE_FIELDS}
+    return {**core, "collection_name": collection.name, **image.extra}
+
+
+def _row(image: Image, result: SearchResult, names: Sequence[str]) -> list[object]:
+    collection = result.found.collections[image.collection_id]
+    known: dict[str, Mapping[str, object]] = {
+        name: collection.metadata if name.startswith(_OF_COLLECTION) else image.metadata
+        for name in names
+    }
+    row = [known[name].get(name.removeprefix(_OF_COLLECTION)) for name in names]
+    return [
+        collection.name if name == "collection_name" else value
+        for name, value in zip(names, row, strict=True)
+    ]
+
+
+def _checked(names: Sequence[str], result: SearchResult) -> Sequence[str]:
+    """Refuse columns that nothing has."""
+    found = result.found
+    own = {"collection_name", *IMAGE_KINDS}
+    for image in found.images:
+        own.update(image.metadata)
+    for collection in found.collections.values():
+        own.update(f"{_OF_COLLECTION}{name}" for name in collection.metadata)
+    for name in names:
+        if name not in own and found.images:
+            near = suggest(name, own)
+            hint = f"did you mean {near!r}?" if near else "custom fields count too."
+            msg = f"--columns: no image here has a field {name!r}; {hint}"
+            raise click.UsageError(msg)
+    return names
