@@ -182,12 +182,13 @@ class NeuroVaultSource(DataSource):
         return self.result.keys()
 
     def explain(self) -> pd.DataFrame:
-        """Tell how many records each term removed.
+        """Tell what each term did, and which to blame if nothing is left.
 
         Returns
         -------
         pandas.DataFrame
-            ``term``, ``removed``, ``alone``.
+            ``term``, ``applied_to``, ``judged_by``, ``seen``, ``removed``, ``alone``
+            and ``to_blame``.
         """
         return self.result.explain()
 

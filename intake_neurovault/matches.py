@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
@@ -16,7 +16,7 @@ from intake_neurovault.errors import Failure, FilterError, NeuroVaultError
 from intake_neurovault.forks import PerProcess
 from intake_neurovault.found import Aftermath, Found
 from intake_neurovault.nifti import Reader
-from intake_neurovault.query import Query
+from intake_neurovault.query import DEFAULTS, Query
 from intake_neurovault.records import Image
 from intake_neurovault.refs import parse_id
 from intake_neurovault.tables import failure_table, image_table, step_table
@@ -72,6 +72,7 @@ class Matches:
         self._found: Found | None = None
         self._later = Aftermath()
         self._raised: tuple[Failure, ...] = ()
+        self._matched: int | None = None
 
     @property
     def found(self) -> Found:
@@ -158,21 +159,33 @@ class Matches:
         ]
 
     def explain(self) -> pd.DataFrame:
-        """Tell how many records each term removed.
+        """Tell what each term did, and which to blame if nothing is left.
 
         Returns
         -------
         pandas.DataFrame
             One row for each term, in the order in which they are applied:
-            ``term``, how many it ``removed`` of those that were left, and how
-            many it would remove ``alone``.
+
+            - ``term``, in words;
+            - ``applied_to``: ``"collections"`` or ``"images"``, which is what the
+              numbers count;
+            - ``judged_by``: ``"index"`` where the local index answered,
+              ``"Python"`` where records were read, or ``"your function"``;
+            - ``seen``, how many records had passed all terms before;
+            - ``removed``, how many of these it removed;
+            - ``alone``, how many it would remove if it were the only term;
+            - ``to_blame``: True for one term of a result that is empty, the one to
+              relax first.
+
+            A refined result shows the terms of the first search, then its own.
         """
-        return step_table(self.found.steps)
+        return step_table(self.found.steps, self.found.blame)
 
     def close(self) -> None:
         """Forget what was found; the next look searches again."""
         with self._lock.get():
             self._found, self._later, self._raised = None, Aftermath(), ()
+            self._matched = None
             self.vault = self.vault.renewed()
 
     def to_arguments(self) -> dict[str, Any]:
@@ -201,6 +214,37 @@ class Matches:
             for name, value in self._settings
         }
         return {**self.query.to_arguments(), **self.reader.to_arguments(), **settings}
+
+    def _holding(
+        self,
+        query: Query,
+        found: Found,
+        reader: Reader | None = None,
+        chunks: Chunks | None = None,
+        predicate: Predicate | None = None,
+    ) -> Self:
+        chunks = self._chunks if chunks is None else chunks
+        settings = dict(self._settings) | {"chunks": chunks}
+        if chunks == DEFAULTS["chunks"]:
+            del settings["chunks"]
+        errors = self.vault.pool.errors
+        # NOTE: ids have another policy by default; this result keeps the one it had.
+        if errors != ("raise" if query.explicit else "warn"):
+            settings["errors"] = errors
+        new = type(self)(
+            query,
+            reader or self.reader,
+            self.vault,
+            chunks=chunks,
+            predicate=predicate or self._predicate,
+            settings=tuple((n, settings[n]) for n in DEFAULTS if n in settings),
+        )
+        new._found = found
+        return new
+
+    def _has_all(self) -> bool:
+        found = self._found
+        return found is not None and self.query.max_images != 0 and not found.truncated
 
     def _identity(self) -> tuple[object, ...]:
         predicate = None if self._predicate is None else id(self._predicate)
