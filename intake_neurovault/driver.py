@@ -283,8 +283,7 @@ class NeuroVaultSource(DataSource):
 
     def _repr_html_(self) -> str:
         about = f": {escape(self.description)}" if self.description else ""
-        shown = escape(repr(self.result))
-        return f"<p><b>{escape(self.name)}</b>{about}<br><code>{shown}</code></p>"
+        return f"<p><b>{escape(self.name)}</b>{about}</p>{self.result._repr_html_()}"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, NeuroVaultSource):

@@ -16,6 +16,7 @@ from intake_neurovault.errors import Failure, FilterError, NeuroVaultError
 from intake_neurovault.forks import PerProcess
 from intake_neurovault.found import Aftermath, Found
 from intake_neurovault.nifti import Reader
+from intake_neurovault.portrait import Portrait
 from intake_neurovault.query import DEFAULTS, Query
 from intake_neurovault.records import Image
 from intake_neurovault.refs import parse_id
@@ -130,7 +131,10 @@ class Matches:
         """
         if self._found is None and self._raised:
             return failure_table(self._raised)
-        return failure_table([*self.found.failures, *self._later.rows()])
+        return failure_table(self._failed())
+
+    def _failed(self) -> list[Failure]:
+        return [*self.found.failures, *self._later.rows()]
 
     @property
     def listed(self) -> datetime | None:
@@ -266,14 +270,36 @@ class Matches:
         return ("SearchResult", self._token(), self._words_url, pool, self._predicate)
 
     def __repr__(self) -> str:
+        count = self._count_in_words()
+        return f"<{type(self).__name__}: {count}; {self.query.describe()}>"
+
+    def _count_in_words(self) -> str:
         number = len(self._found.images) if self._found else None
         count = {None: "not searched yet", 1: "1 image"}.get(number, f"{number} images")
-        if number is not None and self.vault.mirror.offline:
-            when = f"{self.listed:%Y-%m-%d %H:%M} UTC" if self.listed else "never"
-            absent = len(self.missing())
-            here = f"{absent} of them not on disk" if absent else "all on disk"
-            count = f"{count}, {here}; last listed {when}"
-        return f"<{type(self).__name__}: {count}; {self.query.describe()}>"
+        return f"{count}{self._age()}"
+
+    def _age(self) -> str:
+        """Say how old a list is and what is not here, where nothing may be asked."""
+        if self._found is None or not self.vault.mirror.offline:
+            return ""
+        when = f"{self.listed:%Y-%m-%d %H:%M} UTC" if self.listed else "never"
+        absent = len(self.missing())
+        here = f"{absent} of them not on disk" if absent else "all on disk"
+        return f", {here}; last listed {when}"
+
+    def _repr_html_(self) -> str:
+        client = self.vault.mirror.client
+        failed = self._raised if self._found is None else self._failed()
+        return Portrait(
+            heading=self._count_in_words(),
+            wanted=self.query.describe(),
+            found=self._found,
+            failures=failed,
+            url=client.url,
+            trusted_hosts=client.trusted_hosts,
+            # NOTE: offline, not even the browser is made to ask.
+            pictures=not self.vault.mirror.offline,
+        ).html()
 
     def _search(self) -> Found:
         with self._keeping_account():

@@ -98,6 +98,7 @@ LAYERS = {
     "gridded_files": 6,
     "instances": 6,
     "lookup": 6,
+    "portrait": 6,
     "segment": 6,
     "shelf": 6,
     "sieve": 6,
