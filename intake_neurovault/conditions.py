@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from intake_neurovault.predicates import PATTERNS, Predicate
 from intake_neurovault.values import (
@@ -159,6 +159,12 @@ class Step:
     """Records that passed all terms before this one, but not this one."""
     alone: int
     """Records that would not pass this term if it were the only one."""
+    of: Literal["collections", "images"] = "images"
+    """What the records are of."""
+    seen: int = 0
+    """Records that passed all terms before this one."""
+    by: str = field(default="Python", compare=False)
+    """What judged them: Python, the index, or a function of the user's."""
 
 
 def _odd(verdicts: Iterable[bool]) -> bool:
@@ -325,8 +331,8 @@ def explain(condition: Filter, records: Sequence[Record]) -> list[Step]:
         for place in failed:
             alone[place] += 1
     return [
-        Step(term.describe(), *counts)
-        for term, *counts in zip(terms, removed, alone, strict=True)
+        Step(term.describe(), first, each)
+        for term, first, each in zip(terms, removed, alone, strict=True)
     ]
 
 

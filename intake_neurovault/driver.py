@@ -139,12 +139,13 @@ class NeuroVaultSource(Declared, DataSource):
         return self.result.keys()
 
     def explain(self) -> pd.DataFrame:
-        """Tell how many records each term removed.
+        """Tell what each term did, and which to blame if nothing is left.
 
         Returns
         -------
         pandas.DataFrame
-            ``term``, ``removed``, ``alone``.
+            ``term``, ``applied_to``, ``judged_by``, ``seen``, ``removed``, ``alone``
+            and ``to_blame``.
         """
         return self.result.explain()
 
@@ -227,8 +228,7 @@ class NeuroVaultSource(Declared, DataSource):
 
     def _repr_html_(self) -> str:
         about = f": {escape(self.description)}" if self.description else ""
-        shown = escape(repr(self.result))
-        return f"<p><b>{escape(self.name)}</b>{about}<br><code>{shown}</code></p>"
+        return f"<p><b>{escape(self.name)}</b>{about}</p>{self.result._repr_html_()}"
 
 
 def open_packaged_catalog(name: str = "neurovault") -> Catalog:

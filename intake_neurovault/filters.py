@@ -76,6 +76,7 @@ from intake_neurovault.values import (
 __all__ = [
     "MAX_DEPTH",
     "MAX_PARTS",
+    "Every",
     "Filter",
     "Step",
     "explain",
@@ -320,12 +321,14 @@ def _letters(bits: object) -> object:
 
 
 @dataclass(frozen=True)
-class _Every:
+class Every:
     """A test that holds when all of several do; picklable when they are."""
 
     tests: tuple[_Test, ...]
+    """What must hold."""
 
     def __call__(self, record: Record) -> bool:
+        """Tell whether all of them hold."""
         return all(test(record) for test in self.tests)
 
 
@@ -382,4 +385,4 @@ def _taken_apart(result_filter: Any) -> tuple[Mapping[str, Any] | None, _Test | 
     )
     if not tests:
         return mapping, None
-    return mapping or None, tests[0] if len(tests) == 1 else _Every(tests)
+    return mapping or None, tests[0] if len(tests) == 1 else Every(tests)

@@ -117,6 +117,29 @@ class Finder:
         sieve.report.warn("listed")
         self._warn_of_unlisted(sieve)
 
+    def known(self, query: Query) -> Found | None:
+        """Find the images that match, if no request is needed for it.
+
+        Parameters
+        ----------
+        query : Query
+            What to look for.
+
+        Returns
+        -------
+        Found or None
+            None if something would have to be asked for.
+
+        Raises
+        ------
+        NeuroVaultError
+            Under the policy ``raise``, the first thing that cannot be had.
+        """
+        sieve = Sieve(query, None, self.pool.report())
+        if not self._warm().search(sieve):
+            return None
+        return sieve.found(truncated=sieve.full)
+
     def _lookup(self) -> Lookup:
         known = self.listings
         return IndexedLookup(known.store, known.client.url, self.pool)

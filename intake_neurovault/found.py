@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any, Literal
 
 from intake_neurovault.errors import Failure
@@ -20,6 +20,9 @@ _HOMES = {
     "image_terms": ("collections", "collection_terms"),
     "collection_terms": ("images", "image_terms"),
 }
+FUNCTION = "your function"
+"""What judged the images that a Python function refused."""
+
 _HANDFUL = 5  # lists that are asked for before there is a progress bar
 _KINDS = {"image_terms": set(IMAGE_KINDS), "collection_terms": set(COLLECTION_KINDS)}
 
@@ -82,6 +85,34 @@ class Found:
             return None
         return datetime.fromtimestamp(self.fetched, UTC).isoformat(timespec="seconds")
 
+    @property
+    def blame(self) -> int | None:
+        """The place in `steps` of the term to blame if nothing was found.
+
+        Of the terms among which the last records got lost, the one that would have
+        removed most of them alone; None if something was found, or nothing removed.
+
+        Examples
+        --------
+        >>> first = Step("DOI is not null", 7, 7, "collections", seen=9)
+        >>> others = Step("age >= 20", 1, 1, seen=4), Step("age < 2", 3, 4, seen=3)
+        >>> Found((), {}, (), (first, *others), None, truncated=False).blame
+        2
+        """
+        if self.images:
+            return None
+        places = range(len(self.steps))
+        stages = [list(stage) for _, stage in groupby(places, self._stage)]
+        reached = (s for s in reversed(stages) if self.steps[s[0]].seen)
+        worst = max(next(reached, ()), key=lambda i: self.steps[i].alone, default=None)
+        return worst if worst is not None and self.steps[worst].alone else None
+
+    def _stage(self, place: int) -> tuple[str, bool]:
+        # NOTE: numbers of collections and of images cannot be compared, and a function
+        # is asked only of the images that fulfil all terms.
+        step = self.steps[place]
+        return step.of, step.by == FUNCTION
+
     def why_empty(self) -> str:
         """Say why nothing was found, and what to do about it.
 
@@ -90,8 +121,8 @@ class Found:
         str
             One sentence that names the term to blame.
         """
-        blame = max(self.steps, key=lambda step: step.alone, default=None)
-        if blame is not None and blame.alone:
+        if self.blame is not None:
+            blame = self.steps[self.blame]
             return (
                 f"No image matched: the term {blame.term!r} alone removed "
                 f"{blame.alone} records; relax it, or look at .explain()."
@@ -154,6 +185,32 @@ class Tally:
     """The names of all fields of the records."""
     looked_at: int = 0
     """How many records."""
+    judges: set[str] = field(default_factory=set)
+    """What judged them."""
+
+    def account(
+        self, terms: Filter, of: Literal["collections", "images"]
+    ) -> list[Step]:
+        """Give what each term did, with how many records it saw.
+
+        Parameters
+        ----------
+        terms : Filter
+            The filter, which need not have been applied to anything.
+        of : {"collections", "images"}
+            What the records are of.
+
+        Returns
+        -------
+        list of Step
+            One for each term, in order.
+        """
+        by = " and ".join(sorted(self.judges)) or "Python"
+        steps, left = [], self.looked_at
+        for step in self.steps or _untouched(terms):
+            steps.append(replace(step, of=of, seen=left, by=by))
+            left -= step.removed
+        return steps
 
     def sift(self, terms: Filter, records: Sequence[Mapping[str, Any]]) -> list[int]:
         """Count, and give the places of the records that match.
@@ -171,12 +228,13 @@ class Tally:
             Where in `records` those are that match.
         """
         more = explain(terms, records)
-        before = self.steps or [Step(step.term, 0, 0) for step in more]
+        before = self.steps or _untouched(terms)
         self.steps = [
             Step(old.term, old.removed + new.removed, old.alone + new.alone)
             for old, new in zip(before, more, strict=True)
         ]
         self.looked_at += len(records)
+        self.judges.add("Python")
         for record in records:
             self.fields.update(record)
         return [place for place, record in enumerate(records) if terms.matches(record)]
@@ -187,6 +245,8 @@ class Tally:
         number: int,
         removed: Sequence[int],
         alone: Sequence[int],
+        *,
+        by: str = "index",
     ) -> None:
         """Count records that were looked at elsewhere.
 
@@ -198,6 +258,8 @@ class Tally:
             How many records.
         removed, alone : sequence of int
             How many of them each term removed, and would remove if it were alone.
+        by : str
+            What judged them.
 
         Examples
         --------
@@ -209,12 +271,14 @@ class Tally:
         >>> [(step.removed, step.alone) for step in tally.steps], tally.looked_at
         ([(1, 1), (2, 3)], 8)
         """
-        before = self.steps or [Step(term.describe(), 0, 0) for term in terms.terms()]
+        before = self.steps or _untouched(terms)
         self.steps = [
             Step(step.term, step.removed + first, step.alone + each)
             for step, first, each in zip(before, removed, alone, strict=True)
         ]
         self.looked_at += number
+        if number:
+            self.judges.add(by)
 
     def warn_of_unknown_fields(
         self, where: Literal["image_terms", "collection_terms"], terms: Filter
@@ -243,6 +307,10 @@ class Tally:
                 hint = f"; it is a field of {kind}: use {place}."
             msg = f"{where}: no record has a field {name!r}{hint}"
             warn(msg)
+
+
+def _untouched(terms: Filter) -> list[Step]:
+    return [Step(term.describe(), 0, 0) for term in terms.terms()]
 
 
 @dataclass

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import pandas as pd
 
@@ -21,7 +21,8 @@ from intake_neurovault.forks import PerProcess
 from intake_neurovault.found import Aftermath, Found
 from intake_neurovault.knowledge import everything_about
 from intake_neurovault.nifti import Reader
-from intake_neurovault.query import Query
+from intake_neurovault.portrait import Portrait
+from intake_neurovault.query import DEFAULTS, Query
 from intake_neurovault.records import Image
 from intake_neurovault.refs import parse_id
 from intake_neurovault.tables import failure_table, image_table, step_table
@@ -77,6 +78,7 @@ class Matches:
         self._found: Found | None = None
         self._later = Aftermath()
         self._raised: tuple[Failure, ...] = ()
+        self._matched: int | None = None
 
     @property
     def found(self) -> Found:
@@ -136,7 +138,10 @@ class Matches:
         """
         if self._found is None and self._raised:
             return failure_table(self._raised)
-        return failure_table([*self.found.failures, *self._later.rows()])
+        return failure_table(self._failed())
+
+    def _failed(self) -> list[Failure]:
+        return [*self.found.failures, *self._later.rows()]
 
     @property
     def listed(self) -> datetime | None:
@@ -165,21 +170,33 @@ class Matches:
         ]
 
     def explain(self) -> pd.DataFrame:
-        """Tell how many records each term removed.
+        """Tell what each term did, and which to blame if nothing is left.
 
         Returns
         -------
         pandas.DataFrame
             One row for each term, in the order in which they are applied:
-            ``term``, how many it ``removed`` of those that were left, and how
-            many it would remove ``alone``.
+
+            - ``term``, in words;
+            - ``applied_to``: ``"collections"`` or ``"images"``, which is what the
+              numbers count;
+            - ``judged_by``: ``"index"`` where the local index answered,
+              ``"Python"`` where records were read, or ``"your function"``;
+            - ``seen``, how many records had passed all terms before;
+            - ``removed``, how many of these it removed;
+            - ``alone``, how many it would remove if it were the only term;
+            - ``to_blame``: True for one term of a result that is empty, the one to
+              relax first.
+
+            A refined result shows the terms of the first search, then its own.
         """
-        return step_table(self.found.steps)
+        return step_table(self.found.steps, self.found.blame)
 
     def close(self) -> None:
         """Forget what was found; the next look searches again."""
         with self._lock.get():
             self._found, self._later, self._raised = None, Aftermath(), ()
+            self._matched = None
             self.vault = self.vault.renewed()
 
     def to_arguments(self) -> dict[str, Any]:
@@ -254,6 +271,37 @@ class Matches:
             path, arguments, version=version, name=name, description=description
         )
 
+    def _holding(
+        self,
+        query: Query,
+        found: Found,
+        reader: Reader | None = None,
+        chunks: Chunks | None = None,
+        predicate: Predicate | None = None,
+    ) -> Self:
+        chunks = self._chunks if chunks is None else chunks
+        settings = dict(self._settings) | {"chunks": chunks}
+        if chunks == DEFAULTS["chunks"]:
+            del settings["chunks"]
+        errors = self.vault.pool.errors
+        # NOTE: ids have another policy by default; this result keeps the one it had.
+        if errors != ("raise" if query.explicit else "warn"):
+            settings["errors"] = errors
+        new = type(self)(
+            query,
+            reader or self.reader,
+            self.vault,
+            chunks=chunks,
+            predicate=predicate or self._predicate,
+            settings=tuple((n, settings[n]) for n in DEFAULTS if n in settings),
+        )
+        new._found = found
+        return new
+
+    def _has_all(self) -> bool:
+        found = self._found
+        return found is not None and self.query.max_images != 0 and not found.truncated
+
     def _identity(self) -> tuple[object, ...]:
         predicate = None if self._predicate is None else id(self._predicate)
         how = (self._chunks, self._words_url, predicate)
@@ -274,14 +322,36 @@ class Matches:
         return ("SearchResult", self._token(), self._words_url, pool, self._predicate)
 
     def __repr__(self) -> str:
+        count = self._count_in_words()
+        return f"<{type(self).__name__}: {count}; {self.query.describe()}>"
+
+    def _count_in_words(self) -> str:
         number = len(self._found.images) if self._found else None
         count = {None: "not searched yet", 1: "1 image"}.get(number, f"{number} images")
-        if number is not None and self.vault.mirror.offline:
-            when = f"{self.listed:%Y-%m-%d %H:%M} UTC" if self.listed else "never"
-            absent = len(self.missing())
-            here = f"{absent} of them not on disk" if absent else "all on disk"
-            count = f"{count}, {here}; last listed {when}"
-        return f"<{type(self).__name__}: {count}; {self.query.describe()}>"
+        return f"{count}{self._age()}"
+
+    def _age(self) -> str:
+        """Say how old a list is and what is not here, where nothing may be asked."""
+        if self._found is None or not self.vault.mirror.offline:
+            return ""
+        when = f"{self.listed:%Y-%m-%d %H:%M} UTC" if self.listed else "never"
+        absent = len(self.missing())
+        here = f"{absent} of them not on disk" if absent else "all on disk"
+        return f", {here}; last listed {when}"
+
+    def _repr_html_(self) -> str:
+        client = self.vault.mirror.client
+        failed = self._raised if self._found is None else self._failed()
+        return Portrait(
+            heading=self._count_in_words(),
+            wanted=self.query.describe(),
+            found=self._found,
+            failures=failed,
+            url=client.url,
+            trusted_hosts=client.trusted_hosts,
+            # NOTE: offline, not even the browser is made to ask.
+            pictures=not self.vault.mirror.offline,
+        ).html()
 
     def _search(self) -> Found:
         with self._keeping_account():

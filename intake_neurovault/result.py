@@ -15,6 +15,7 @@ from intake_neurovault.bunch import make_bunch
 from intake_neurovault.decoder import Words
 from intake_neurovault.downloads import Supplier
 from intake_neurovault.errors import EmptyResultError, NeuroVaultError, WordsError
+from intake_neurovault.exploring import Explorable
 from intake_neurovault.matches import Matches
 from intake_neurovault.nifti import Geometry, resolve_grid
 from intake_neurovault.pool import ErrorPolicy
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["SearchResult", "accessor"]
 
 
-class SearchResult(Matches):
+class SearchResult(Matches, Explorable):
     """The images that match a query: deferred, countable, loadable.
 
     Made by `search`. Metadata is requested when somebody looks at the first
@@ -139,6 +140,24 @@ class SearchResult(Matches):
             for node in tree.children.values():
                 node.dataset = self._with_words(node.to_dataset())
         return tree
+
+    def to_dataset_dict(self) -> dict[str, xr.Dataset]:
+        """Build lazy cubes, one for each grid that occurs.
+
+        Returns
+        -------
+        dict of str to xarray.Dataset
+            What is in the nodes of `to_datatree`, under the names of the nodes.
+
+        Raises
+        ------
+        EmptyResultError
+            If nothing matched.
+        GeometryError
+            With ``grid=None``, if no file could be had.
+        """
+        nodes = self.to_datatree().children
+        return {name: node.to_dataset() for name, node in nodes.items()}
 
     def to_matrix(self, mask: Any = None) -> xr.DataArray:
         """Build the lazy matrix of images by voxels.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -16,7 +16,7 @@ from intake_neurovault.errors import (
     ServerError,
 )
 from intake_neurovault.filters import Step
-from intake_neurovault.found import Found, Tally
+from intake_neurovault.found import FUNCTION, Found, Tally
 from intake_neurovault.pool import MAX_FAILURES_IN_A_ROW, Report
 from intake_neurovault.query import Query
 from intake_neurovault.records import Collection, Image
@@ -57,6 +57,8 @@ class Sieve:
     """What the conditions on images removed."""
     refused: int = 0
     """How many images the function removed."""
+    asked: int = 0
+    """How many images the function was asked about."""
     fetched: list[float] = field(default_factory=list)
     """When the lists that were looked through were given (Unix time)."""
     all_collections: bool = True
@@ -292,6 +294,7 @@ class Sieve:
 
     def _ask(self, images: Iterable[Image], predicate: Predicate) -> Generator[Image]:
         for image in images:
+            self.asked += 1
             try:
                 wanted = predicate(image.metadata)
             except Exception as error:
@@ -317,9 +320,14 @@ class Sieve:
         Found
             What was found.
         """
-        steps = [*self.collection_tally.steps, *self.image_tally.steps]
+        query = self.query
+        steps = [
+            *self.collection_tally.account(query.collection_filter, "collections"),
+            *self.image_tally.account(query.image_filter, "images"),
+        ]
         if self.predicate is not None:
-            steps.append(Step("a Python function", self.refused, self.refused))
+            refused = Step("a Python function", self.refused, self.refused)
+            steps.append(replace(refused, seen=self.asked, by=FUNCTION))
         return Found(
             tuple(self.images.values()),
             dict(self.collections),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from intake_neurovault.errors import Failure
+from intake_neurovault.errors import ArgumentError, Failure
 from intake_neurovault.filters import Step
 from intake_neurovault.findings import Finding
 from intake_neurovault.holdings import Holding
 from intake_neurovault.records import Collection, Image
 from intake_neurovault.schema import COLLECTION_FIELDS, IMAGE_FIELDS
+from intake_neurovault.values import suggest
 
 _FIRST = ("id", "name", "number_of_images", "DOI", "authors", "journal_name")
 
@@ -110,27 +112,77 @@ def failure_table(failures: Sequence[Failure]) -> pd.DataFrame:
     return table.astype({"url": "str", "reason": "str", "attempts": "int64"})
 
 
-def step_table(steps: Sequence[Step]) -> pd.DataFrame:
+def step_table(steps: Sequence[Step], blame: int | None = None) -> pd.DataFrame:
     """Make a table of what each term removed.
 
     Parameters
     ----------
     steps : sequence of Step
         The terms, in the order in which they are applied.
+    blame : int, optional
+        The place of the term because of which nothing was left.
 
     Returns
     -------
     pandas.DataFrame
-        ``term``, how many it ``removed`` of those that were left, and how many
-        it would remove ``alone``.
+        ``term``; whether it was ``applied_to`` collections or images, and
+        ``judged_by`` the index or Python; how many records it had ``seen``, how many
+        it ``removed`` of these, and how many it would remove ``alone``; ``to_blame``.
 
     Examples
     --------
-    >>> step_table([]).columns.tolist()
-    ['term', 'removed', 'alone']
+    >>> step_table([Step("age >= 20", 3, 5, "images", 8)]).T[0].tolist()
+    ['age >= 20', 'images', 'Python', 8, 3, 5, False]
     """
-    rows = [(step.term, step.removed, step.alone) for step in steps]
-    return pd.DataFrame(rows, columns=["term", "removed", "alone"])
+    columns = {
+        "term": pd.Series([step.term for step in steps], dtype="str"),
+        "applied_to": pd.Series([step.of for step in steps], dtype="str"),
+        "judged_by": pd.Series([step.by for step in steps], dtype="str"),
+        "seen": pd.Series([step.seen for step in steps], dtype="int64"),
+        "removed": pd.Series([step.removed for step in steps], dtype="int64"),
+        "alone": pd.Series([step.alone for step in steps], dtype="int64"),
+        "to_blame": pd.Series([i == blame for i in range(len(steps))], dtype="bool"),
+    }
+    return pd.DataFrame(columns)
+
+
+def unique_values(table: pd.DataFrame, column: str) -> list[Any]:
+    """List what occurs in a column.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `image_table` makes it.
+    column : str
+        The name of the column.
+
+    Returns
+    -------
+    list
+        Each value once, in the order of the rows; what is null is left out. Lists
+        and mappings in custom fields count as values, and true is not 1.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such column.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"task": ["faces", None, "rest", "faces"]})
+    >>> unique_values(table, "task")
+    ['faces', 'rest']
+    """
+    if column not in table:
+        near = suggest(str(column), table.columns)
+        hint = f"did you mean {near!r}?" if near else ".df.columns lists what there is."
+        msg = f"unique({column!r}): there is no such column; {hint}"
+        raise ArgumentError(msg)
+    found: dict[object, Any] = {}
+    for value in table[column].tolist():
+        if _is_there(value):
+            found.setdefault(_key(value), value)
+    return list(found.values())
 
 
 def holding_table(holdings: Sequence[Holding]) -> pd.DataFrame:
@@ -179,6 +231,17 @@ def finding_table(findings: Sequence[Finding]) -> pd.DataFrame:
     rows = [finding.to_json() for finding in findings]
     table = pd.DataFrame(rows, columns=list(Finding.__annotations__))
     return table.astype({"collection_id": "Int64", "image_id": "Int64"})
+
+
+def _is_there(value: object) -> bool:
+    return isinstance(value, list | dict) or not pd.isna(value)  # type: ignore[call-overload]
+
+
+def _key(value: object) -> tuple[bool, bool, object]:
+    """Tell values apart that Python cannot hash, or takes for the same."""
+    whole = isinstance(value, list | dict)
+    text = json.dumps(value, sort_keys=True) if whole else value
+    return whole, isinstance(value, bool), text
 
 
 def _whole_numbers(values: Sequence[int | None]) -> pd.Series[Any]:

@@ -275,8 +275,9 @@ class _Walk:
                 answer = Answer.of(self.view, visited, self.terms)
             terms = sieve.query.image_filter
             apart = sums_of(len(terms.terms()), self.failed)
-            sums = apart if self.terms is None else answer.sums.plus(apart)
-            sieve.image_tally.count(terms, *sums)
+            sieve.image_tally.count(terms, *apart, by="Python")
+            if self.terms is not None:
+                sieve.image_tally.count(terms, *answer.sums)
             self.failed.clear()
         return True
 

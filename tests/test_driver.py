@@ -446,7 +446,15 @@ def test_a_source_gives_the_table(source: NeuroVaultSource) -> None:
     assert source.keys() == SOME == source.df["id"].tolist()
     assert [image.id for image in source] == SOME
     assert source.failures.empty
-    assert source.explain().columns.tolist() == ["term", "removed", "alone"]
+    assert source.explain().columns.tolist() == [
+        "term",
+        "applied_to",
+        "judged_by",
+        "seen",
+        "removed",
+        "alone",
+        "to_blame",
+    ]
     assert source.query.image_ids == tuple(SOME)
 
 

@@ -184,7 +184,15 @@ def test_explain_accounts_for_every_record(ask: Callable[..., SearchResult]) -> 
     result = ask(collection_ids=[658], image_terms={"number_of_subjects": {"$lt": 20}})
     everything = ask(collection_ids=[658])
     steps = result.explain()
-    assert steps.columns.tolist() == ["term", "removed", "alone"]
+    assert steps.columns.tolist() == [
+        "term",
+        "applied_to",
+        "judged_by",
+        "seen",
+        "removed",
+        "alone",
+        "to_blame",
+    ]
     assert len(result) + steps["removed"].sum() == len(everything) == 20
     assert steps["term"].str.contains("number_of_subjects").any()
 
