@@ -7,15 +7,13 @@ import hashlib
 import re
 import zlib
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from mmap import mmap
 from pathlib import Path
-from typing import IO, Self
 from urllib.parse import unquote, urlsplit
 
 from intake_neurovault import halt
+from intake_neurovault.arrival import Arrival
 from intake_neurovault.errors import (
     AnswerError,
     CorruptFileError,
@@ -31,7 +29,6 @@ from intake_neurovault.resource import Resource, host_of
 from intake_neurovault.retry import Policy, Trouble, persist
 from intake_neurovault.transport import Body, receive
 from intake_neurovault.wholeness import (
-    SMALL,
     check_bytes,
     check_file,
     compress_file,
@@ -47,7 +44,6 @@ _REPLACED = (
 )
 _SLACK = 2**20
 _BLOCK = 2**20
-_BUFFER = 2**20  # most files are written in one call
 # NOTE: what the server's own pattern of file addresses leaves out: letters beyond
 # ASCII, three signs, and folders but those of NIDM packs.
 _SERVED = re.compile(r"/media/images/[^/]+/(?:[^/]+\.nidm/)?[^/?;:]+")
@@ -209,52 +205,6 @@ def fetch_file(
     return outcome
 
 
-class _Arrival:
-    """What has arrived of a body: in memory while it is little, then in a file.
-
-    A small file is checked before it is written, so it need not be read again.
-    """
-
-    def __init__(self, target: Path, expected: int | None) -> None:
-        self.size = 0
-        self._target = target
-        self._files = ExitStack()
-        self._sink: IO[bytes] | None = None
-        # NOTE: memory of its own, taken as it fills, which the system has back at once;
-        # the heap of a thread keeps what it once was. And what will not be little is
-        # not gathered first.
-        self._room = mmap(-1, SMALL) if (expected or 0) <= SMALL else None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._files.close()
-
-    @property
-    def data(self) -> memoryview | None:
-        """All of it, if it is in memory."""
-        return None if self._room is None else memoryview(self._room)[: self.size]
-
-    def add(self, chunk: bytes) -> None:
-        start, self.size = self.size, self.size + len(chunk)
-        if self._room is not None and self.size <= SMALL:
-            self._room[start : self.size] = chunk
-            return
-        if self._sink is None:
-            opened = self._target.open("wb", buffering=_BUFFER)
-            self._sink = self._files.enter_context(opened)
-            self._sink.write(memoryview(self._room or b"")[:start])
-            self._room = None
-        self._sink.write(chunk)
-
-    def write(self) -> None:
-        """Have all of it in the file, when no more is to come."""
-        self._files.close()
-        if self.data is not None:
-            self._target.write_bytes(self.data)
-
-
 @dataclass
 class _Transfer:
     """The attempts at one file."""
@@ -267,13 +217,13 @@ class _Transfer:
     seen: tuple[bytes, ...] = ()
 
     def attempt(self, number: int) -> Receipt | Trouble:
-        with _Arrival(self.target, self.file.file_size) as arrival:
+        with Arrival(self.target, self.file.file_size) as arrival:
             outcome = self._receive(arrival, number)
         if isinstance(outcome, Trouble) and arrival.size:
             self.progress(-arrival.size)
         return outcome
 
-    def _receive(self, arrival: _Arrival, number: int) -> Receipt | Trouble:
+    def _receive(self, arrival: Arrival, number: int) -> Receipt | Trouble:
         gather = partial(self._gather, arrival)
         body = receive(self.resource, self.policy, gather, limit=MAX_BYTES, raw=True)
         if isinstance(body, Trouble):
@@ -287,7 +237,7 @@ class _Transfer:
             whole = arrival.size == self.file.file_size
             return Trouble(error, "final" if self._seen() and whole else "passing")
 
-    def _gather(self, arrival: _Arrival, body: Body) -> Body | Trouble:
+    def _gather(self, arrival: Arrival, body: Body) -> Body | Trouble:
         size = self.file.file_size
         most = size + size // 10 + _SLACK if size else MAX_BYTES
         for chunk in body.chunks:
@@ -297,7 +247,7 @@ class _Transfer:
             self.progress(len(chunk))
         return body
 
-    def _settle(self, body: Body, arrival: _Arrival, number: int) -> Receipt | Trouble:
+    def _settle(self, body: Body, arrival: Arrival, number: int) -> Receipt | Trouble:
         label = self.file.label.capitalize()
         facts = None
         if body.encoding in ("gzip", "x-gzip") and self._wrapped(arrival.size):

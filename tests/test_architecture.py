@@ -69,6 +69,7 @@ LAYERS = {
     "sessions": 3,
     "sidecars": 3,
     "wholeness": 3,
+    "arrival": 4,
     "clauses": 4,
     "clearing": 4,
     "coordinates": 4,
