@@ -106,6 +106,6 @@ def _room_of_thread() -> memoryview:
     is never found again.
     """
     if not hasattr(_OWN, "room"):
-        _OWN.room = memoryview(np.empty(SMALL, np.uint8))
+        _OWN.room = np.empty(SMALL, np.uint8).data
     room: memoryview = _OWN.room
     return room
