@@ -149,6 +149,94 @@ class NeuroVaultSource(Declared, DataSource):
         """
         return self.result.explain()
 
+    def unique(self, column: str | None = None) -> pd.Series[Any] | list[Any]:
+        """List what occurs in the columns of the table.
+
+        Parameters
+        ----------
+        column : str, optional
+            One column of ``.df``; all if absent.
+
+        Returns
+        -------
+        list or pandas.Series
+            The values of that column, each once; or such a list for each column.
+        """
+        return self.result.unique(column)
+
+    def nunique(self) -> pd.Series[int]:
+        """Count the different values in each column of the table.
+
+        Returns
+        -------
+        pandas.Series
+            Whole numbers, by column.
+        """
+        return self.result.nunique()
+
+    def matched(self) -> int:
+        """Count the images that match, also those beyond ``max_images``.
+
+        Returns
+        -------
+        int
+            How many.
+        """
+        return self.result.matched()
+
+    def search(self, **changes: Any) -> NeuroVaultSource:
+        """Search within what this source gives; the server is asked nothing.
+
+        Parameters
+        ----------
+        **changes
+            Arguments of `intake_neurovault.SearchResult.search`, which explains them.
+
+        Returns
+        -------
+        NeuroVaultSource
+            A new source, with the conditions of both; its ``yaml()`` can be kept.
+
+        Raises
+        ------
+        ArgumentError
+            If a value is not what its argument takes, or a private collection's token
+            was given literally.
+        FilterError
+            If a condition is a Python function: a source is made of what can be
+            written down; ``.result.search()`` takes them.
+        """
+        return self._with(self.result.search(**changes))
+
+    def sample(self, n: int, *, seed: int = 0) -> NeuroVaultSource:
+        """Draw some images at random; the server is asked nothing.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        seed : int
+            Which of the many samples of that size.
+
+        Returns
+        -------
+        NeuroVaultSource
+            A new source, which names its images by their ids.
+
+        Raises
+        ------
+        ArgumentError
+            If there are not so many.
+        """
+        return self._with(self.result.sample(n, seed=seed))
+
+    def _with(self, result: SearchResult) -> NeuroVaultSource:
+        metadata = self._captured_init_kwargs["metadata"]
+        new = type(self)(metadata=metadata, **result.to_arguments())
+        new.name, new.description = self.name, self.description
+        new.result = result
+        return new
+
     def fetch(self) -> dict[int, Path]:
         """Download what is missing: several at a time, verified, each once.
 
@@ -178,6 +266,16 @@ class NeuroVaultSource(Declared, DataSource):
             A node for each grid.
         """
         return self.result.to_datatree()
+
+    def to_dataset_dict(self) -> dict[str, xr.Dataset]:
+        """Build lazy cubes, one for each grid that occurs.
+
+        Returns
+        -------
+        dict of str to xarray.Dataset
+            What is in the nodes of `to_datatree`, under the names of the nodes.
+        """
+        return self.result.to_dataset_dict()
 
     def read(self) -> xr.Dataset:
         """Load the whole cube into memory.

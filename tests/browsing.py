@@ -190,7 +190,7 @@ def draw(path: Path) -> None:
             page = page_of(shown, body=THEMES[theme][0], width=width - 16)
             run(page, f"--screenshot={target}", f"--window-size={width},{height}")
             both.paste(Picture.open(target), (0, height * number))
-    both.quantize(20, dither=Picture.Dither.NONE).save(path, optimize=True)
+    both.quantize(16, dither=Picture.Dither.NONE).save(path, optimize=True)
 
 
 if __name__ == "__main__":

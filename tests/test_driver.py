@@ -474,6 +474,58 @@ def test_a_source_gives_files_and_cubes(source: NeuroVaultSource) -> None:
     assert [node.maps.shape for node in tree.children.values()] == [(2, 61, 73, 61)]
 
 
+def test_a_source_gives_cubes_by_grid(here: dict[str, Any]) -> None:
+    source = intake.open_neurovault(image_ids=[10426, 48000], grid=None, **here)
+    cubes = source.to_dataset_dict()
+    assert list(cubes) == list(source.to_datatree().children)
+    assert [each.maps.shape for each in cubes.values()] == [
+        (1, 53, 63, 46),
+        (1, 91, 109, 91),
+    ]
+
+
+# ---- less of a source --------------------------------------------------------------
+
+
+def test_a_part_of_a_source_is_a_source(
+    catalog: OpenCatalog, here: dict[str, Any], tmp_path: Path
+) -> None:
+    entry = {"args": here | {"collection_ids": [658]}, "metadata": {"kind": "query"}}
+    whole = catalog(some=entry | {"description": "Some maps"}).some
+    assert whole.unique("collection_id") == [658]
+    assert whole.nunique()["id"] == whole.matched() == len(whole) == 20
+    wanted = {"number_of_subjects": {"$gte": 20}}
+    for part in (whole.search(image_terms=wanted, grid="mni152-2mm"), whole.sample(4)):
+        assert isinstance(part, NeuroVaultSource)
+        assert (part.name, part.description) == ("some", "Some maps")
+        assert 0 < len(part) < len(whole)
+        assert part.keys() == part.result.keys()
+        for twin in (pickle.loads(pickle.dumps(part)), reopened(part, tmp_path)):
+            assert twin == part
+            assert twin.keys() == part.keys()
+            assert tokenize(twin) == tokenize(part)
+    assert part.discover()["shape"][0] == 4
+    assert len(part(image_terms={"id": 3})) == 0
+
+
+def test_a_part_of_a_source_asks_the_server_nothing(
+    fresh_server: NeuroVaultServer, data_dir: Path
+) -> None:
+    place = {"url": fresh_server.url, "data_dir": str(data_dir)}
+    whole = intake.open_neurovault(collection_ids=[658], mode="update", **place)
+    assert len(whole) == 20
+    fresh_server.clear_requests()
+    assert len(whole.search(image_terms=MOTOR).sample(1)) == 1
+    assert fresh_server.requests == []
+
+
+def test_what_cannot_be_written_down_is_no_source(here: dict[str, Any]) -> None:
+    source = intake.open_neurovault(image_ids=SOME, **here)
+    with pytest.raises(FilterError, match="Python function cannot be written down"):
+        source.search(image_terms=callable)
+    assert source.result.search(image_terms=callable).keys() == []
+
+
 @pytest.mark.parametrize("place", [-1, 2])
 def test_a_partition_that_is_not_there(source: NeuroVaultSource, place: int) -> None:
     with pytest.raises(IndexError, match=f"Partition {place} does not.*2 images"):

@@ -110,3 +110,70 @@ def test_an_old_list_is_told_as_such(ask: Ask, fresh_server: NeuroVaultServer) -
     again = ask(collection_ids=[1952], metadata_ttl=0).listed
     assert first < again
     assert again - first < timedelta(minutes=10)
+
+
+# ---- what each term did -----------------------------------------------------------
+
+EMPTY: dict[str, tuple[dict[str, Any], str]] = {
+    "one term": ({"image_terms": {"age": {"$gt": 999}}}, "age > 999"),
+    "the worst of several": (
+        {"image_terms": {"is_thresholded": False, "age": {"$gt": 999}}},
+        "age > 999",
+    ),
+    "collections before images": (
+        {"collection_terms": {"DOI": "no such"}, "image_terms": {"age": {"$gt": 999}}},
+        'DOI is "no such"',
+    ),
+    "images after collections": (
+        {"collection_terms": {"id": 658}, "image_terms": {"age": {"$gt": 999}}},
+        "age > 999",
+    ),
+    "a function": ({"image_terms": lambda image: False}, "a Python function"),
+    "terms that no image fulfils together": (
+        {"image_terms": {"map_type": "ROI/mask", "number_of_subjects": {"$gte": 60}}},
+        'map_type is "ROI/mask"',
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "blamed"), EMPTY.values(), ids=EMPTY)
+def test_an_empty_result_names_the_term_to_blame(
+    ask: Ask, arguments: dict[str, Any], blamed: str
+) -> None:
+    for _ in ("cold", "warm"):
+        result = ask(**arguments)
+        assert len(result) == 0
+        table = result.explain()
+        assert table[table.to_blame].term.tolist() == [blamed]
+        assert blamed in result.found.why_empty()
+
+
+def test_every_term_says_how_many_records_it_saw(ask: Ask) -> None:
+    everything = {"image_terms": {}, "collection_terms": {}, "max_images": None}
+    total = len(ask(**everything))
+    terms = {"is_thresholded": False, "not_mni": False, "name": {"$regex": "a"}}
+    result = ask(**everything | {"image_terms": terms})
+    count, table = len(result), result.explain()
+    assert table.applied_to.tolist() == ["images"] * 3
+    assert table.seen.tolist()[0] == total
+    assert (table.seen - table.removed).tolist() == [*table.seen[1:], count]
+    assert (table.alone >= table.removed).all()
+    assert not table.to_blame.any()
+    kinds = ["str", "str", "str", "int64", "int64", "int64", "bool"]
+    assert [str(each) for each in table.dtypes] == kinds
+    assert [str(each) for each in ask(image_ids=[]).explain().dtypes] == kinds
+
+
+def test_terms_that_nothing_reached_are_told(ask: Ask) -> None:
+    table = ask(collection_terms={"name": "no such"}, image_terms={"age": 3}).explain()
+    assert table.applied_to.tolist() == ["collections", "images"]
+    assert table.seen.tolist() == [8, 0]
+
+
+def test_who_judged_is_told(ask: Ask) -> None:
+    arguments = {"collection_ids": [658], "image_terms": {"number_of_subjects": 20}}
+    assert ask(**arguments).explain().judged_by.tolist() == ["Python"]
+    warm = ask(**arguments)
+    assert warm.explain().judged_by.tolist() == ["index"]
+    part = warm.search(image_terms={"map_type": "Z map"})
+    assert part.explain().judged_by.tolist() == ["index", "Python"]

@@ -12,11 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dask
 import dask.base
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from nilearn.datasets.neurovault import (
     GreaterOrEqual,
     IsIn,
@@ -513,6 +515,38 @@ def test_several_native_grids_give_a_tree(ask: Callable[..., SearchResult]) -> N
     tree = result.to_datatree()
     shapes = {node.maps.shape for node in tree.children.values()}
     assert shapes == {(1, 53, 63, 46), (1, 91, 109, 91)}
+
+
+def test_the_maps_of_many_grids_come_apart_by_grid(
+    ask: Callable[..., SearchResult],
+) -> None:
+    result = ask(collection_ids=[20], grid=None, errors="skip")
+    with pytest.warns(NeuroVaultWarning, match="left out of the tree: 2015"):
+        tree = result.to_datatree()
+    with pytest.warns(NeuroVaultWarning, match="left out of the tree: 2015"):
+        cubes = result.to_dataset_dict()
+    assert list(cubes) == list(tree.children)
+    assert len(cubes) > 4
+    assert "mni152_3mm" in cubes
+    there = [int(number) for each in cubes.values() for number in each.image]
+    assert sorted([*there, 2015]) == sorted(result.keys())
+    for name, each in cubes.items():
+        xr.testing.assert_identical(each, tree[name].to_dataset())
+        assert dask.is_dask_collection(each.maps)
+        path = result.vault.mirror.store.place(result[int(each.image[-1])].file)
+        image = nib.squeeze_image(nib.load(path))
+        assert each.maps.shape[1:] == image.shape
+        axes = ["i", "j", "k"] if "i" in each.dims else ["x", "y", "z"]
+        values = each.maps[-1].transpose(*axes).values
+        np.testing.assert_allclose(values, image.get_fdata(dtype="f4"))
+
+
+def test_on_a_common_grid_there_is_one_cube(ask: Callable[..., SearchResult]) -> None:
+    (name, dataset), *rest = ask(image_ids=SOME).to_dataset_dict().items()
+    assert (name, rest) == ("mni152_3mm", [])
+    assert dataset.image.values.tolist() == SOME
+    with pytest.raises(EmptyResultError, match="No image matched"):
+        ask(image_ids=[]).to_dataset_dict()
 
 
 def test_a_true_4d_file_is_named(ask: Callable[..., SearchResult]) -> None:
