@@ -24,7 +24,7 @@ from intake_neurovault.errors import ArgumentError, GeometryError
 from intake_neurovault.grid import Grid
 from intake_neurovault.nifti import Geometry, Reader, resolve_grid
 from intake_neurovault.placement import (
-    node_name,
+    node_names,
     place,
     several_grids,
     warn_of_other_spaces,
@@ -211,10 +211,10 @@ def build_tree(
     grid = resolve_grid(recipe.reader.grid)
     groups = place(images, grid, geometries)
     nodes = {
-        node_name(group.geometry.grid): _dataset(
+        name: _dataset(
             [images[i] for i in group.rows], _on(grid, recipe), group.geometry
         )
-        for group in groups
+        for name, group in zip(node_names(groups), groups, strict=True)
     }
     placed = {i for group in groups for i in group.rows}
     warn_of_unplaced([each for i, each in enumerate(images) if i not in placed])

@@ -17,6 +17,7 @@ from intake_neurovault.records import Image
 __all__ = [
     "Group",
     "node_name",
+    "node_names",
     "place",
     "several_grids",
     "warn_of_other_spaces",
@@ -160,6 +161,31 @@ def node_name(grid: Grid) -> str:
     for name, preset in GRIDS.items():
         if preset.isclose(grid):
             return name.replace("-", "_")
+    return _numbered(grid)
+
+
+def node_names(groups: Sequence[Group]) -> list[str]:
+    """Name the nodes of all grids in a tree.
+
+    Parameters
+    ----------
+    groups : sequence of Group
+        Their grids.
+
+    Returns
+    -------
+    list of str
+        As `node_name` gives them, each once: of two grids that are both close to a
+        preset, but not to each other, the first bears its name.
+    """
+    names: list[str] = []
+    for group in groups:
+        name = node_name(group.geometry.grid)
+        names.append(_numbered(group.geometry.grid) if name in names else name)
+    return names
+
+
+def _numbered(grid: Grid) -> str:
     digest = hashlib.sha256(json.dumps([grid.affine, grid.shape]).encode())
     return f"grid_{digest.hexdigest()[:8]}"
 

@@ -13,6 +13,7 @@ from intake_neurovault.grid import GRIDS, Grid
 from intake_neurovault.nifti import Geometry
 from intake_neurovault.placement import (
     node_name,
+    node_names,
     place,
     several_grids,
     warn_of_other_spaces,
@@ -89,6 +90,20 @@ def test_other_grids_have_names_of_their_own() -> None:
     names = [node_name(g) for g in (COARSE, shifted(COARSE, 0.1), FLIPPED)]
     assert len(set(names)) == 3
     assert all(re.fullmatch("grid_[0-9a-f]{8}", name) for name in names)
+
+
+def test_no_two_nodes_have_one_name() -> None:
+    preset = GRIDS["mni152-2mm"]
+    grids = [shifted(preset, -8e-4), shifted(preset, 8e-4), COARSE]
+    groups = place(
+        [record(i) for i in range(1, 4)],
+        None,
+        [replace(COARSE_MAP, grid=grid) for grid in grids],
+    )
+    names = node_names(groups)
+    assert names[0] == "mni152_2mm"
+    assert len(set(names)) == len(groups) == 3
+    assert all(re.fullmatch("grid_[0-9a-f]{8}", name) for name in names[1:])
 
 
 MOUSE = {"target_template_image": "Dorr2008", "subject_species": "mus musculus"}
