@@ -23,6 +23,8 @@ from intake_neurovault.resource import host_of, without_token
 _ROWS = 6  # values of a field, and images, that are shown
 _FAILURES = 5
 _LONGEST = 300  # characters of any text
+# NOTE: notebooks take dollars for formulas, and formulas may hold links that run.
+_PLAIN = "tex2jax_ignore mathjax_ignore"
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Portrait:
         else:
             parts.append(f'<p class="nv-alarm">{_shown(self.found.why_empty())}</p>')
         parts += self._what_failed()
-        return f'{_style()}<div class="nv-result">{"".join(parts)}</div>'
+        return f'{_style()}<div class="nv-result {_PLAIN}">{"".join(parts)}</div>'
 
     def _what_was_found(self, found: Found) -> list[str]:
         images, homes = found.images, found.collections
@@ -95,7 +97,8 @@ class Portrait:
         given = image.metadata.get
         number = given("number_of_subjects")
         facts = [given("map_type") or image.image_type, given("modality")]
-        facts += [given("analysis_level"), number and f"{number} subjects"]
+        subjects = "1 subject" if number == 1 else f"{number} subjects"
+        facts += [given("analysis_level"), number and subjects]
         summary = " · ".join(str(fact) for fact in facts if fact)
         address = self._picture(image, home)
         picture = _PICTURE.format(address) if address else "no picture"
@@ -103,7 +106,7 @@ class Portrait:
         return (
             f'<li><span class="nv-thumb">{picture}</span><div class="nv-about">'
             f'<div class="nv-name">{self._link(image, home)} {name}</div>'
-            f"<div>{_shown(summary)}</div>"
+            f'<div class="nv-name">{_shown(summary)}</div>'
             f'<div class="nv-name nv-quiet">{_shown(_title(home))}</div></div></li>'
         )
 

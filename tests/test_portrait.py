@@ -179,6 +179,20 @@ def test_names_of_collections_queries_and_reasons_are_text() -> None:
     assert page.count("&lt;script&gt;") >= 4
 
 
+def test_formulas_are_text() -> None:
+    page = portrait(name=r"$\href{javascript:alert(1)}{x}$").html()
+    (root,) = re.findall(r'<div class="(nv-result [^"]*)"', page)
+    # What MathJax 2 and 3 leave alone.
+    assert {"tex2jax_ignore", "mathjax_ignore"} <= set(root.split())
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(1, "· 1 subject<"), (20, "· 20 subjects<"), (None, "Z map<")]
+)
+def test_subjects_are_counted(number: int | None, text: str) -> None:
+    assert text in portrait(map_type="Z map", number_of_subjects=number).html()
+
+
 def test_endless_text_is_cut() -> None:
     page = portrait(name="x" * 100_000, about={"name": "y" * 100_000}).html()
     assert len(page) < 12_000

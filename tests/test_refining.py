@@ -278,6 +278,24 @@ def test_a_private_collection_is_refined_through_its_token(
     assert SECRET not in json.dumps(part.to_arguments())
 
 
+@pytest.mark.parametrize("mode", ["offline", "update", "overwrite", "download_new"])
+@pytest.mark.parametrize("start", ["a few of the first", "collections, a few of them"])
+def test_refining_keeps_to_the_mode(
+    ask: Ask, fresh_server: NeuroVaultServer, mode: str, start: str
+) -> None:
+    assert ask(**STARTS[start]).keys() != []
+    whole = ask(**STARTS[start], mode=mode)
+    before = whole.keys()
+    fresh_server.clear_requests()
+    part = whole.search(image_terms={"id": {"$gt": before[2]}})
+    assert part.keys() == [each for each in before if each > before[2]] != []
+    assert fresh_server.requests == []
+    assert part.to_arguments().get("mode", "download_new") == mode
+    copy = pickle.loads(pickle.dumps(part))
+    assert copy.keys() == part.keys()
+    assert mode != "offline" or fresh_server.requests == []
+
+
 # ---- samples ---------------------------------------------------------------------
 
 
