@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-What = Literal["re-uploaded", "moved", "deleted", "hidden", "edited", "added"]
-"""What became of an image: another file, another collection, nothing, nothing that
-everybody may see, another record; or it is new."""
+What = Literal[
+    "re-uploaded", "moved", "lost", "deleted", "made private", "edited", "added"
+]
+"""What became of an image: it has another file, is in another collection, has no file
+any more, is gone, is not for everybody any more, has another record; or it is new."""
 
 
 @dataclass(frozen=True)

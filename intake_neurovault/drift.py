@@ -152,7 +152,7 @@ def _of_image(image: Image, now: Present, kept: bool, lost: bool) -> Iterator[Ch
     file, home = image.file, image.collection_id
     before = _file(file)
     if image.id in now.deleted | now.hidden:
-        what: What = "deleted" if image.id in now.deleted else "hidden"
+        what: What = "deleted" if image.id in now.deleted else "made private"
         yield Change(image.id, home, what, before, "", _SERVED if kept else _LOST)
     after = now.images.get(image.id)
     if after is None or file is None:
@@ -161,17 +161,20 @@ def _of_image(image: Image, now: Present, kept: bool, lost: bool) -> Iterator[Ch
         doubtful = not lost and _same_size(file, after.file)
         advice = _SERVED if kept else _FETCHED if doubtful else _LOST
         where = f"collection {after.collection_id}, " if fate == "moved" else ""
-        yield Change(image.id, home, fate, before, where + _file(after.file), advice)
+        found = "" if fate == "lost" else where + _file(after.file)
+        yield Change(image.id, home, fate, before, found, advice)
     if fields := _edited(image.metadata, after.metadata):
         yield Change(image.id, home, "edited", *fields, _EDITED)
 
 
 def _fate(file: ImageFile, after: Image, lost: bool) -> What | None:
     """Tell what became of a file."""
+    if after.file is None or after.file.file_size == 0:
+        return "lost"
     same = _same_size(file, after.file)
     if after.collection_id != file.collection_id and same and not lost:
         return "moved"
-    same_path = after.file is not None and after.file.path == file.path
+    same_path = after.file.path == file.path
     return None if same_path and same and not lost else "re-uploaded"
 
 

@@ -127,9 +127,10 @@ class Freezable:
         -------
         pandas.DataFrame
             A row for each change: the image's ``id`` and ``collection_id``, ``what``
-            happened (``re-uploaded``, ``moved``, ``deleted``, ``hidden`` in a private
-            collection, ``edited``, or ``added`` for one that matches now and did not
-            then), how it was ``before`` and is ``now``, and ``advice``.
+            happened (``re-uploaded``; ``moved`` to another collection; its file
+            ``lost``; ``deleted``; ``made private``; ``edited``; or ``added``, for one
+            that matches now and did not then), how it was ``before`` and is ``now``,
+            and ``advice``.
 
         Raises
         ------

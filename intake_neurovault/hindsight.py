@@ -76,7 +76,22 @@ def look_again(
                 raise answer
             else:
                 images[image.id] = answer
+    homes = {each.collection_id for each in rest if each.id in deleted}
+    private = {number for number in homes if _is_private(listings, number)}
+    hidden |= {each.id for each in rest if each.collection_id in private} & deleted
+    deleted -= hidden
     return Present(images, collections, matching, frozenset(deleted), frozenset(hidden))
+
+
+def _is_private(listings: Listings, number: int) -> bool:
+    # NOTE: the server says of images in a private collection that there are none.
+    try:
+        listings.collection(number)
+    except PrivateError:
+        return True
+    except MissingError:
+        return False
+    return False
 
 
 def changes_since(

@@ -302,7 +302,7 @@ class Resampler:
             description=self._tag(file),
         )
         data = image.to_bytes()
-        if not store.read_only:
+        if place.suffix == ".gz":
             data = gzip.compress(data, _LEVEL, mtime=0)
             self._create_folder(file)
         with atomic.store_errors(store.root):

@@ -46,7 +46,7 @@ EXPECTED = {
     "same": [],
     "touched": [],
     "deleted": ["deleted"],
-    "hidden": ["hidden"],
+    "hidden": ["made private"],
     "moved": ["moved"],
     "up": ["re-uploaded"],
     "edit": ["edited"],
@@ -173,8 +173,10 @@ def test_files_without_a_size_or_gone() -> None:
     unknown = served(lock.images[0], file_size=None)
     without = served(lock.images[1], file=None)
     (change,) = compare(lock, Present({3: unknown, 4: without}), ())
-    assert (change.id, change.what) == (4, "re-uploaded")
-    assert change.now == "no file"
+    assert change.describe() == "image 4 (collection 1) was lost"
+    empty = served(lock.images[0], file_size=0)
+    (change,) = compare(lock, Present({3: empty}), (3,))
+    assert (change.what, change.now) == ("lost", "")
 
 
 def test_the_complaint_reads_well() -> None:
