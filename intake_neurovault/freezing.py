@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import pandas as pd
 
-from intake_neurovault import pinned
+from intake_neurovault import frozen_files
 from intake_neurovault.cube import Chunks
 from intake_neurovault.errors import (
     ArgumentError,
@@ -243,7 +243,7 @@ def make_lock(
     local = {i.id: p for i, p in zip(found.images, paths, strict=True)}
     for image in frozen:
         if image.file is not None and (path := local[image.id]) is not None:
-            pinned.keep(vault.mirror.store, image.file, path)
+            frozen_files.keep(vault.mirror.store, image.file, path)
     return lock
 
 
@@ -252,7 +252,7 @@ def _frozen_file(vault: Vault, image: Image, report: Report) -> ImageFile | None
     file, store = image.file, vault.mirror.store
     if file is None or file.sha256 is not None:
         return file
-    served, receipt = pinned.as_served(store, file), store.receipt(file)
+    served, receipt = frozen_files.as_served(store, file), store.receipt(file)
     before = file if receipt is None or receipt.file is None else receipt.file
     if served is not None:
         sha256, size = served

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from intake_neurovault import halt, pinned
+from intake_neurovault import frozen_files, halt
 from intake_neurovault.client import Client
 from intake_neurovault.errors import (
     ChangedError,
@@ -80,7 +80,7 @@ class Mirror:
             file only its bytes count, in any mode.
         """
         if file.sha256 is not None:
-            return pinned.find(self.store, file)
+            return frozen_files.find(self.store, file)
         path = self.store.local_path(file)
         if path is None or self.listings.mode in KEEPING:
             return path
@@ -143,7 +143,7 @@ class Mirror:
         if path is not None:
             self.complete(file)
             if file.sha256 is not None:
-                pinned.keep(self.store, file, path)
+                frozen_files.keep(self.store, file, path)
             return path
         if self.offline:
             raise OfflineError(self._lacking(file))
@@ -277,17 +277,17 @@ class Mirror:
 
         def write(target: Path) -> Receipt:
             receipt = self.client.download(source, target, progress)
-            if not pinned.has_bytes(target, file, receipt.sha256):
+            if not frozen_files.has_bytes(target, file, receipt.sha256):
                 raise ChangedError(_REPLACED.format(file.label))
             return receipt
 
         # NOTE: nilearn's tree is for what the server has now.
         if source is not file or look(self.store.place(file)) is not None:
-            return pinned.add(self.store, file, write)
+            return frozen_files.add(self.store, file, write)
         plain = replace(file, sha256=None)
         known = None if image is None else replace(image, file=plain)
         path = self.store.add(*self.listings.record(plain, known), write)
-        pinned.keep(self.store, file, path)
+        frozen_files.keep(self.store, file, path)
         return path
 
     def _is_unmodified(self, file: ImageFile) -> bool:
