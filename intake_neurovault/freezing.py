@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -23,7 +22,7 @@ from intake_neurovault.errors import (
 )
 from intake_neurovault.found import Aftermath, Found
 from intake_neurovault.hindsight import changes_since
-from intake_neurovault.lock_files import Target
+from intake_neurovault.lock_files import Target, versions
 from intake_neurovault.locks import NOT_FROZEN, Lock
 from intake_neurovault.nifti import Reader
 from intake_neurovault.pool import Report
@@ -31,8 +30,6 @@ from intake_neurovault.query import Query
 from intake_neurovault.records import Image, ImageFile
 from intake_neurovault.tables import change_table
 from intake_neurovault.vault import Vault
-
-_PACKAGES = ("intake-neurovault", "nibabel", "nilearn", "numpy", "scipy", "xarray")
 
 
 class _Result(Protocol):
@@ -238,7 +235,7 @@ def make_lock(
         failures=(*found.failures, *failures, *report.failures),
         steps=found.steps,
         fetched=found.fetched,
-        packages=tuple((name, version(name)) for name in _PACKAGES),
+        packages=versions(),
     )
     local = {i.id: p for i, p in zip(found.images, paths, strict=True)}
     for image in frozen:

@@ -8,8 +8,10 @@ wants to know what changed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from intake_neurovault.errors import (
 from intake_neurovault.found import Found
 from intake_neurovault.hindsight import changes_since, kept_of, look_again
 from intake_neurovault.known import note
+from intake_neurovault.lock_files import versions
 from intake_neurovault.locks import Lock
 from intake_neurovault.nifti import Reader
 from intake_neurovault.notices import warn
@@ -33,6 +36,8 @@ from intake_neurovault.records import Image
 from intake_neurovault.stack import Opener, StackedMap
 from intake_neurovault.subsets import subset
 from intake_neurovault.vault import Fetched, Vault
+
+logger = logging.getLogger(__name__)
 
 _SOME = 8
 
@@ -267,9 +272,20 @@ def opener_of(vault: Vault, images: Sequence[Image], reader: Reader) -> Opener:
     if not isinstance(vault, FrozenVault):
         return vault.open
     vault.check(images, reader)
+    _tell_of_versions(vault.lock.packages)
     for image in images:
         # NOTE: who downloads a file writes its record beside it, which is at hand.
         if image.file is not None:
             plain = replace(image.file, sha256=None)
             note(vault.mirror.client.url, plain)[:] = [replace(image, file=plain)]
     return vault.plain.open
+
+
+@lru_cache(maxsize=64)
+def _tell_of_versions(packages: tuple[tuple[str, str], ...]) -> None:
+    """Log once with which other versions a query was frozen."""
+    if others := sorted(set(packages) - set(versions())):
+        names = ", ".join(f"{name} {number}" for name, number in others)
+        logger.info(
+            "Frozen with %s; values on a grid may differ in the last digits.", names
+        )

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -36,6 +37,23 @@ _NOT_WRITTEN = frozenset(
     }
 )
 _LINK = "{{ CATALOG_DIR }}"
+_PACKAGES = ("intake-neurovault", "nibabel", "nilearn", "numpy", "scipy", "xarray")
+
+
+def versions() -> tuple[tuple[str, str], ...]:
+    """Tell the versions of the packages on which values on a grid depend.
+
+    Returns
+    -------
+    tuple of (str, str)
+        Names and versions.
+
+    Examples
+    --------
+    >>> [name for name, _ in versions()][:2]
+    ['intake-neurovault', 'nibabel']
+    """
+    return tuple((name, version(name)) for name in _PACKAGES)
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def subset(
         if sieve.full:
             break
     sieve.image_tally.warn_of_unknown_fields("image_terms", query.image_filter)
-    found = sieve.found(truncated=False)
+    found = sieve.found(truncated=sieve.full)
     return replace(found, fetched=lock.fetched, failures=lock.failures)
 
 

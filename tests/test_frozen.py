@@ -22,7 +22,7 @@ from asking import SECRET, asked, kept_texts
 from dask.base import tokenize
 from studies import content, study_archive
 
-from intake_neurovault import SearchResult, search
+from intake_neurovault import Cache, SearchResult, search
 from intake_neurovault.errors import (
     ArgumentError,
     ChangedError,
@@ -791,27 +791,95 @@ def test_a_choice_among_frozen_images(
 ) -> None:
     frozen = ask(frozen=lock)
     served.clear_requests()
-    terms = {"id": {"$gt": 2001}}
-    query = Query.parse(collection_ids=[HOME], image_terms=terms)
-    chosen = SearchResult(query, frozen.reader, frozen.vault)
-    assert chosen.keys() == [2002, 2003, 2004]
+    assert frozen.matched() == len(IDS)
+    chosen = frozen.search(image_terms={"id": {"$gt": 2001}})
+    odd = frozen.search(image_terms=lambda image: image["id"] % 2)
+    for result, expected, number in (
+        (chosen, [2002, 2003, 2004], 3),
+        (odd, [2001, 2003], 2),
+        (frozen.search(image_ids=[2003]), [2003], 1),
+        (frozen.search(collection_ids=HOME, max_images=2), [2000, 2001], 5),
+        (frozen.search(collection_terms={"name": "no such"}), [], 0),
+    ):
+        assert result.keys() == expected
+        assert result.matched() == number
+        result.close()
+        assert result.keys() == expected
+        assert result.matched() == number
+    assert pickle.loads(pickle.dumps(chosen)).keys() == [2002, 2003, 2004]
     assert chosen.explain().removed.tolist() == [2]
-    assert Query.parse(image_ids=[2003, 9]).image_ids == (2003, 9)
-    named = SearchResult(Query.parse(image_ids=[2003, 9]), frozen.reader, frozen.vault)
-    assert named.keys() == [2003]
-    capped = Query.parse(collection_ids=[HOME], max_images=2)
-    assert SearchResult(capped, frozen.reader, frozen.vault).keys() == [2000, 2001]
-    other = Query.parse(collection_ids=[HOME + 1])
-    assert SearchResult(other, frozen.reader, frozen.vault).keys() == []
-    odd = SearchResult(
-        frozen.query, frozen.reader, frozen.vault, predicate=lambda m: m["id"] % 2
-    )
-    assert odd.keys() == [2001, 2003]
+    assert chosen.read().sizes["image"] == 3
+    assert frozen.sample(2).keys() == frozen.sample(2).keys()
     with pytest.raises(FilterError, match=r"freeze it in turn"):
         chosen.to_arguments()
     path = chosen.freeze(tmp_path / "chosen.yaml")
     assert ask(frozen=path.with_suffix(".lock.json")).keys() == [2002, 2003, 2004]
     assert asked(served) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (Query.parse(collection_ids=[HOME, 9], image_ids=[2003]), IDS),
+        (Query.parse(image_ids=[2003, 9]), [2003]),
+        (Query.parse(collection_ids=[HOME + 1]), []),
+        (Query.parse(collection_ids=[HOME], max_images=2), [2000, 2001]),
+        (Query.parse(image_terms={}, collection_terms={}, max_images=None), IDS),
+    ],
+)
+def test_another_query_of_a_lock(
+    ask: Ask, lock: Path, query: Query, expected: list[int]
+) -> None:
+    frozen = ask(frozen=lock)
+    assert SearchResult(query, frozen.reader, frozen.vault).keys() == expected
+
+
+def test_a_frozen_result_in_a_notebook(ask: Ask, lock: Path) -> None:
+    html = ask(frozen=lock, mode="offline")._repr_html_()
+    assert "5 images, frozen 20" in html
+    assert "finger tapping map" in html
+
+
+def test_a_frozen_result_as_a_plain_catalog(
+    ask: Ask, lock: Path, tmp_path: Path
+) -> None:
+    frozen = ask(frozen=lock)
+    path = frozen.to_intake(tmp_path / "plain.yaml")
+    assert intake.open_catalog(str(path)).maps.result == frozen
+
+
+def test_other_versions_are_told(
+    ask: Ask, lock: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    frozen = ask(frozen=lock)
+    older = replace(frozen.vault.lock, packages=(("scipy", "0.1"),))
+    vault = replace(frozen.vault, lock=older)
+    with caplog.at_level("INFO", "intake_neurovault.frozen"):
+        frozen.to_dask()
+        assert caplog.messages == []
+        SearchResult(frozen.query, frozen.reader, vault).to_dask()
+    assert caplog.messages == [
+        "Frozen with scipy 0.1; values on a grid may differ in the last digits."
+    ]
+
+
+def test_housekeeping_knows_them(
+    ask: Ask, archive: Archive, lock: Path, data_dir: Path
+) -> None:
+    cache = Cache.parse(data_dir)
+    info = cache.info()
+    assert (info.frozen.files, info.frozen.bytes, info.others.files) == (5, 0, 0)
+    change(archive)
+    ask(collection_ids=[HOME], mode="update").fetch()
+    info = cache.info()
+    assert (info.frozen.files, info.frozen.bytes) == (5, len(content(UPLOADED)))
+    assert cache.verify().findings == ()
+    cache.clear(older_than=0)
+    assert cache.info().frozen.files == 5
+    assert bytes_of(ask(frozen=lock, mode="offline")) == original(*IDS)
+    cache.clear(everything=True)
+    assert not list(data_dir.rglob("*.nii.gz"))
+    assert not list(data_dir.rglob("frozen"))
 
 
 # ---- processes ---------------------------------------------------------------------
