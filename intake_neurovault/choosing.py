@@ -15,13 +15,14 @@ from intake_neurovault.modes import parse_age
 from intake_neurovault.sidecars import read_object
 
 DERIVED: frozenset[Kind] = frozenset({"resampled", "gridded", "derived"})
+FROZEN: frozenset[Kind] = frozenset({"frozen"})
 LISTINGS: frozenset[Kind] = frozenset({"listing", "private"})
 QUARANTINE: frozenset[Kind] = frozenset({"quarantined"})
 _PLAIN: frozenset[Kind] = frozenset(
     {"image", "record", "about", "words", "receipt", "copy"}
 )
 COLLECTIONS = _PLAIN | DERIVED | QUARANTINE
-EVERYTHING: frozenset[Kind] = COLLECTIONS | LISTINGS
+EVERYTHING: frozenset[Kind] = COLLECTIONS | LISTINGS | FROZEN
 """The kinds of files that can be chosen together."""
 
 
@@ -63,8 +64,8 @@ class Choice:
             Only what was downloaded so long ago: seconds, or text such as ``"90d"``.
         derived, listings, quarantine, everything : bool
             The kinds of files. Without any, all of the images: their records,
-            words, copies, receipts and quarantined versions, and the listings of
-            collections that go as a whole.
+            words, copies, receipts, quarantined and frozen versions, and the listings
+            of collections that go as a whole.
 
         Returns
         -------

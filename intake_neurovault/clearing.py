@@ -24,6 +24,7 @@ ORDER: tuple[Kind, ...] = (
     "derived",
     "receipt",
     "quarantined",
+    "frozen",
     "about",
     "listing",
     "private",
@@ -40,6 +41,7 @@ _LABELS: Mapping[Kind, str] = {
     "derived": "computed",
     "receipt": "receipts",
     "quarantined": "quarantine",
+    "frozen": "frozen",
     "listing": "listings",
     "private": "listings",
 }

@@ -123,6 +123,7 @@ def holdings_lines(holdings: Holdings) -> Iterator[str]:
         ("words", holdings.words, "Neurosynth's"),
         ("resampled", holdings.resampled, "nilearn's copies"),
         ("gridded", holdings.gridded, "maps on a grid, made again when needed"),
+        ("frozen", holdings.frozen, "files of frozen queries, beside the images"),
         ("computed", holdings.derived, "made again when needed"),
         ("receipts", holdings.receipts, "say which images are verified"),
         ("quarantine", holdings.quarantined, "damaged files that were set aside"),

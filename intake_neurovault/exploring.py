@@ -223,6 +223,9 @@ class Explorable(ABC):
     def _count(self) -> int:
         if self._has_all():
             return len(self.found.images)
+        if self.vault.lock is not None:
+            every = replace(self.query, max_images=None)
+            return len(self.vault.search(every, self._predicate).images)
         listings, pool = self.vault.mirror.listings, self.vault.pool
         return counting.count(listings, pool, self.query, self._predicate)
 

@@ -110,6 +110,8 @@ class Holdings:
     """Receipts of verified images."""
     gridded: Amount
     """Maps on a grid."""
+    frozen: Amount
+    """Files of frozen queries; those that are the image itself take no room."""
     derived: Amount
     """What else was computed from images."""
     quarantined: Amount
@@ -168,6 +170,7 @@ def take_stock(inventory: Inventory) -> Holdings:
         records=amount("record", "about", "copy"),
         receipts=amount("receipt"),
         gridded=amount("gridded"),
+        frozen=amount("frozen"),
         derived=amount("derived"),
         quarantined=amount("quarantined"),
         listings=tuple(_listings(inventory)),

@@ -29,14 +29,15 @@ Kind = Literal[
     "private",
     "quarantined",
     "gridded",
+    "frozen",
     "derived",
     "temporary",
     "other",
 ]
 """What a file is: an image, its record, the record of its collection (``about``),
 nilearn's resampled copy, Neurosynth's words; a receipt, a copy of a record, a listing,
-the number of a private collection, a quarantined file, a map on a grid, something else
-computed; a temporary; or not ours and not NeuroVault's."""
+the number of a private collection, a quarantined file, a map on a grid, the file of a
+frozen query, something else computed; a temporary; or not ours and not NeuroVault's."""
 
 _ID = "[1-9][0-9]{0,18}"
 _IN = f"collection_(?P<collection>{_ID})"
@@ -59,6 +60,7 @@ _OWN: Mapping[Kind, re.Pattern[str]] = {
         rf"quarantine/(?:{_IN}|[^/]+)/[0-9a-f]{{32}}-(?:{_IMAGE}\.nii\.gz|.+)"
     ),
     "gridded": re.compile(rf"gridded/[^/]+_[0-9a-f]{{16}}/{_IN}/{_IMAGE}\.nii"),
+    "frozen": re.compile(rf"frozen/{_IN}/{_IMAGE}_[0-9a-f]{{64}}\.nii\.gz"),
     "derived": re.compile(
         rf"index[^/]*|gridded/[^/]+/{_IN}/{_IMAGE}(?:_resampled)?\.(?:nii|json)"
         r"|gridded/(?:.+/)?[^/]+\.(?:nii|json)"
@@ -66,7 +68,7 @@ _OWN: Mapping[Kind, re.Pattern[str]] = {
 }
 _FOLDERS = re.compile(
     rf"{_IN}|{re.escape(OURS)}"
-    r"(?:/(?:(?:receipts|records|listings|quarantine)(?:/[^/]+)?|gridded(?:/.+)?))?"
+    r"(?:/(?:(?:receipts|records|listings|quarantine|frozen)(?:/[^/]+)?|gridded(?:/.+)?))?"
 )
 
 
@@ -252,6 +254,8 @@ def _item(entry: os.DirEntry[str], path: str, *, linked: bool) -> Item | None:
         return Item("other", path, linked=linked)
     kind, collection_id, image_id = _classify(path, stat.S_ISREG(state.st_mode))
     size = state.st_size if stat.S_ISREG(state.st_mode) else 0
+    if kind == "frozen" and state.st_nlink > 1:
+        size = 0  # a second name of the image takes no room
     ids = collection_id, image_id
     return Item(kind, path, *ids, size, state.st_mtime_ns, linked)
 
