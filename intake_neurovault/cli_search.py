@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -25,6 +25,8 @@ from intake_neurovault.schema import IMAGE_FIELDS, IMAGE_KINDS
 from intake_neurovault.values import suggest
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from intake_neurovault.records import Collection, Image
     from intake_neurovault.result import SearchResult
 
@@ -99,8 +101,8 @@ def list_images(
     if as_json:
         echo_json(_document(result, columns))
     elif explain:
-        steps = [(step.term, step.removed, step.alone) for step in found.steps]
-        echo_table(("term", "removed", "alone"), steps, header=not no_header)
+        steps = _plain(result.explain(), "split")
+        echo_table(steps["columns"], steps["data"], header=not no_header)
     elif found.images:
         names = _checked(columns or _COLUMNS, result)
         rows = [_row(image, result, names) for image in found.images]
@@ -165,9 +167,13 @@ def _close(result: SearchResult) -> None:
 
 
 def _failures(result: SearchResult) -> list[dict[str, Any]]:
-    # NOTE: pandas writes its own null as one that JSON has.
-    found: list[dict[str, Any]] = json.loads(result.failures.to_json(orient="records"))
+    found: list[dict[str, Any]] = _plain(result.failures, "records")
     return found
+
+
+def _plain(table: pd.DataFrame, orient: Literal["records", "split"]) -> Any:
+    # NOTE: pandas writes its own null as one that JSON has.
+    return json.loads(table.to_json(orient=orient))
 
 
 def _counted(result: SearchResult) -> str:
