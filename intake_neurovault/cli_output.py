@@ -26,6 +26,7 @@ _OPTION = re.compile(
     r"trusted_hosts|timeout|retries|workers|errors)="
     r"('[^']*'|\"[^\"]*\"|\[[^\]]*\]|None\b|)"
 )
+_HANDFUL = 20  # failures that are told one by one
 _PLAIN_VALUES = {"None": "all"}
 
 
@@ -183,10 +184,13 @@ def echo_failures(failures: Sequence[Mapping[str, Any]]) -> None:
     if not failures:
         return
     click.echo(f"{_count(len(failures), 'thing')} could not be had:", err=True)
-    for each in failures:
+    for each in failures[:_HANDFUL]:
         click.echo(f"  {_subject(each)}", err=True)
         for line in wrapped(as_options(each["reason"]), terminal_width() - 4):
             click.echo(f"    {line}", err=True)
+    if len(failures) > _HANDFUL:
+        more = len(failures) - _HANDFUL
+        click.echo(f"  and {more:,} more; --json lists all.", err=True)
 
 
 def summed_up(images: int, collections: int, what: str = "image") -> str:

@@ -38,6 +38,7 @@ _COLUMNS = (
     "number_of_subjects",
     "collection_name",
 )
+_STEPS = ("term", "seen", "removed", "alone")
 _OF_COLLECTION = "collection."
 
 
@@ -101,7 +102,8 @@ def list_images(
     if as_json:
         echo_json(_document(result, columns))
     elif explain:
-        steps = _plain(result.explain(), "split")
+        table = result.explain()
+        steps = _plain(table[list(_STEPS)] if watched() else table, "split")
         echo_table(steps["columns"], steps["data"], header=not no_header)
     elif found.images:
         names = _checked(columns or _COLUMNS, result)

@@ -389,6 +389,17 @@ def test_fetch_says_what_failed(
     assert all(each["reason"] for each in read["failures"])
 
 
+def test_many_failures_do_not_fill_the_screen(run: Run) -> None:
+    wanted = ",".join(str(number) for number in range(101, 126))
+    result = run("search", "--image-ids", wanted)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("25 things could not be had:\n  image 101\n")
+    assert result.stderr.count("\n  image ") == 20
+    assert result.stderr.endswith("\n  and 5 more; --json lists all.\n")
+    read = read_json(run("search", "--image-ids", wanted, "--json"))
+    assert len(read["failures"]) == 25
+
+
 def test_fetch_nothing(run: Run) -> None:
     result = run("fetch", "-w", "map_type=X map")
     assert (result.exit_code, table(result.stdout)) == (1, [])
@@ -449,6 +460,16 @@ def test_show_fits_the_terminal(
     long = [line for line in shown.lines if width(line) > columns]
     assert [line for line in long if folder not in line and "://" not in line] == []
     assert ("subjects who went into the map" in shown.text) == (columns == 200)
+
+
+def test_explain_on_a_terminal(
+    environment: dict[str, str], server: NeuroVaultServer
+) -> None:
+    shown = terminal(80, environment, server, "search", "-w", "age", "--explain")
+    assert shown.code == 0
+    text = "\n".join(shown.lines)
+    assert re.search(r"^term +seen  removed  alone$", text, re.MULTILINE)
+    assert re.search(r"^age is not null +89 +81 +81$", text, re.MULTILINE)
 
 
 def test_fetch_on_a_terminal(
