@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike, fsdecode
+from pathlib import Path
 from typing import Any
 
 from intake_neurovault import cube
 from intake_neurovault.errors import ArgumentError, FilterError
 from intake_neurovault.filters import split_terms
+from intake_neurovault.frozen import FrozenVault
+from intake_neurovault.lock_files import read_lock
+from intake_neurovault.locks import Lock
 from intake_neurovault.matches import Predicate
 from intake_neurovault.neurosynth import words_request
 from intake_neurovault.nifti import Reader
@@ -36,7 +42,8 @@ _VAULT = frozenset(
         "workers",
     }
 )
-_SETTINGS = _VAULT | {"chunks", "errors", "progress", "words_url"}
+_SETTINGS = _VAULT | {"chunks", "errors", "frozen", "progress", "words_url"}
+_WHAT = ("image_terms", "collection_terms", "image_ids", "collection_ids", "max_images")
 
 
 def search(
@@ -46,6 +53,7 @@ def search(
     image_ids: object = None,
     collection_ids: object = None,
     max_images: float | str | None = DEFAULT_MAX_IMAGES,
+    frozen: str | PathLike[str] | None = None,
     grid: object = "mni152-3mm",
     interpolation: str = "auto",
     nan: str = "keep",
@@ -88,6 +96,11 @@ def search(
     max_images : int, optional
         At most so many; None for all. The default of 100 does not apply to
         explicit ids.
+    frozen : path, optional
+        The lock that `SearchResult.freeze` wrote, ``"….lock.json"``, in place of the
+        arguments above: exactly the images that were found then, with their records
+        and bytes. What is not in the store is fetched if the server still has it;
+        ``errors`` is ``"raise"`` by default, and ``.changes()`` tells what changed.
     grid : str, float, mapping, path or None
         ``"mni152-3mm"``, ``"mni152-2mm"``, ``"mni152-1mm"``, a voxel size in
         millimetres, ``{"affine": 4 × 4, "shape": 3}``, the path of a NIfTI file
@@ -116,7 +129,7 @@ def search(
         such as ``"1d"``.
     url : str, optional
         The server; ``INTAKE_NEUROVAULT_URL``, then ``https://neurovault.org``,
-        if absent.
+        if absent; for a frozen query its own in place of the last.
     trusted_hosts : sequence of str
         Hosts besides the server's own from which files are accepted.
     timeout : float
@@ -164,10 +177,12 @@ def search(
     >>> result.query.max_images
     50
     """
+    arguments = locals()
     given = {
-        name: _plain(value) for name, value in locals().items() if name in _SETTINGS
+        name: _plain(value) for name, value in arguments.items() if name in _SETTINGS
     }
     reject_unknown(unknown, where="search()")
+    lock = None if frozen is None else _lock(given, arguments)
     terms, predicate = split_terms(image_terms, "image_terms")
     query = Query.parse(
         image_terms=terms,
@@ -177,6 +192,8 @@ def search(
         max_images=max_images,
         fetch_neurosynth_words=fetch_neurosynth_words,
     )
+    if lock is not None:
+        query = replace(lock.query, words=query.words)
     reader = Reader.parse(
         grid=_grid(grid, resample),
         interpolation=interpolation,
@@ -186,16 +203,17 @@ def search(
     _check_folder(given["data_dir"])
     if given["words_url"]:
         words_request(str(given["words_url"]), 1)
-    policy = ("raise" if query.explicit else "warn") if errors is None else errors
+    strict = query.explicit or lock is not None
+    where = {name: value for name, value in given.items() if name in _VAULT}
     vault = Vault.parse(
-        **{name: value for name, value in given.items() if name in _VAULT},
-        errors=policy,
+        **(where | {"url": _server(url, lock)}),
+        errors=("raise" if strict else "warn") if errors is None else errors,
         progress=None if progress is None else parse_switch(progress, "progress"),
     )
     return SearchResult(
         query,
         reader,
-        vault,
+        vault if lock is None else FrozenVault.of(vault, lock),
         chunks=cube.parse_chunks(given["chunks"]),
         predicate=predicate,
         settings=tuple(
@@ -204,6 +222,27 @@ def search(
             if name in given and given[name] != _plain(DEFAULTS[name])
         ),
     )
+
+
+# Reads the lock of a frozen query, which says what else is not to be said.
+def _lock(given: dict[str, Any], arguments: Mapping[str, Any]) -> Lock:
+    said = [name for name in _WHAT if arguments[name] is not DEFAULTS[name]]
+    if said:
+        msg = (
+            f"frozen= says which images, and so does {said[0]}=; leave one of them "
+            "out. result.thaw() asks the frozen query anew."
+        )
+        raise ArgumentError(msg)
+    lock = read_lock(given["frozen"])
+    if "://" not in given["frozen"]:
+        given["frozen"] = str(Path(given["frozen"]).absolute())
+    return lock
+
+
+def _server(url: str | None, lock: Lock | None) -> str | None:
+    if lock is None or url:
+        return url
+    return os.environ.get("INTAKE_NEUROVAULT_URL") or lock.url
 
 
 # Gives what YAML and JSON can hold, as far as the value has such a form.

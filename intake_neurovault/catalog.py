@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from intake_neurovault.directory import Directory
     from intake_neurovault.refs import CollectionRef
 
+_OF_IMAGES = ("image_ids", "frozen")
 _TAKES: Mapping[str, object] = {
-    **{name: value for name, value in DEFAULTS.items() if name != "image_ids"},
+    **{name: value for name, value in DEFAULTS.items() if name not in _OF_IMAGES},
     "max_images": None,
     "resample": None,
 }

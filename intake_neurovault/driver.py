@@ -159,6 +159,37 @@ class NeuroVaultSource(Declared, DataSource):
         """
         return self.result.fetch()
 
+    def freeze(
+        self, path: str | Path, name: str | None = None, overwrite: bool = False
+    ) -> Path:
+        """Write a catalog entry that gives the same maps and table for good.
+
+        Parameters
+        ----------
+        path : path
+            The catalog, such as ``"maps.yaml"``; its lock is put beside it.
+        name : str, optional
+            Of its entry; that of the file if absent.
+        overwrite : bool
+            Whether to replace what was frozen there before.
+
+        Returns
+        -------
+        pathlib.Path
+            The catalog.
+        """
+        return self.result.freeze(path, name, overwrite)
+
+    def changes(self) -> pd.DataFrame:
+        """Ask the server what changed since this was frozen.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As `SearchResult.changes` gives it.
+        """
+        return self.result.changes()
+
     def to_dask(self) -> xr.Dataset:
         """Build the lazy cube.
 

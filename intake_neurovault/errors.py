@@ -5,7 +5,8 @@
     NeuroVaultError
     ├── ArgumentError (ValueError)            a value that cannot be understood
     │   ├── FilterError                       a filter on metadata
-    │   └── GridError                         a grid: name, resolution, affine, shape
+    │   ├── GridError                         a grid: name, resolution, affine, shape
+    │   └── LockError                         a lock of frozen images: absent, altered
     ├── UnknownArgumentError (TypeError)      an argument that does not exist
     ├── EmptyResultError (LookupError)        a query that matched nothing
     ├── GeometryError (ValueError)            maps that do not fit together, or not 3-D
@@ -15,6 +16,7 @@
     │   ├── UnreachableError (ConnectionError)    no connection, or no answer in time
     │   └── AnswerError (ValueError)              an answer that is not NeuroVault's
     ├── OfflineError (FileNotFoundError)      not in the store, and asked not to look
+    ├── ChangedError (FileNotFoundError)      frozen images that are no longer to be had
     ├── WordsError (RuntimeError)             Neurosynth's words, where none may lack
     ├── CorruptFileError (OSError)            truncated, damaged, or not NIfTI
     └── StoreError (OSError)                  the local store cannot be used
@@ -52,6 +54,10 @@ class GridError(ArgumentError):
     """A grid that cannot be understood."""
 
 
+class LockError(ArgumentError):
+    """A lock of frozen images that is absent, altered, or of another format."""
+
+
 class UnknownArgumentError(NeuroVaultError, TypeError):
     """An argument that does not exist, most often a misspelt one."""
 
@@ -86,6 +92,10 @@ class AnswerError(ServerError, ValueError):
 
 class OfflineError(NeuroVaultError, FileNotFoundError):
     """Something is not in the local store, and ``mode="offline"`` forbids to ask."""
+
+
+class ChangedError(NeuroVaultError, FileNotFoundError):
+    """Frozen images whose bytes are neither in the store nor on the server any more."""
 
 
 class WordsError(NeuroVaultError, RuntimeError):

@@ -232,6 +232,8 @@ class Gridded:
         self, source: Entry, file: ImageFile, state: os.stat_result | None
     ) -> bool:
         """Tell whether what a map was made of is what is wanted in this mode."""
+        if file.sha256 is not None:
+            return source.sha256 == file.sha256
         mode, store = self.mirror.listings.mode, self.mirror.store
         same = source.file is not None and file.same_bytes_as(source.file)
         # NOTE: what was not downloaded here may have been edited by hand, which its

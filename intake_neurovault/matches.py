@@ -162,11 +162,11 @@ class Matches:
             besides what turns out to be damaged or, in the modes ``update`` and
             ``overwrite``, old.
         """
-        place = self.vault.mirror.store.place
+        has = self.vault.mirror.has
         return [
             image.id
             for image in self.found.images
-            if image.file is None or not place(image.file).is_file()
+            if image.file is None or not has(image.file)
         ]
 
     def explain(self) -> pd.DataFrame:
@@ -214,6 +214,13 @@ class Matches:
         ArgumentError
             If a private collection's token is given literally.
         """
+        how = self._how()
+        lock, query = self.vault.lock, self.query
+        what = query.to_arguments() if lock is None else lock.written(query)
+        return {**what, **how}
+
+    def _how(self) -> dict[str, Any]:
+        """Give the arguments of `search` that do not say what to look for."""
         if self._predicate is not None:
             msg = (
                 "A Python function cannot be written down; express image_terms with "
@@ -224,7 +231,7 @@ class Matches:
             name: list(value) if isinstance(value, tuple) else value
             for name, value in self._settings
         }
-        return {**self.query.to_arguments(), **self.reader.to_arguments(), **settings}
+        return {**self.reader.to_arguments(), **settings}
 
     def to_intake(
         self,
@@ -298,8 +305,13 @@ class Matches:
         new._found = found
         return new
 
+    @property
+    def _known(self) -> Found | None:
+        # NOTE: what is frozen is known without a search.
+        return self.found if self.vault.lock else self._found
+
     def _has_all(self) -> bool:
-        found = self._found
+        found = self._known
         return found is not None and self.query.max_images != 0 and not found.truncated
 
     def _identity(self) -> tuple[object, ...]:
@@ -326,13 +338,15 @@ class Matches:
         return f"<{type(self).__name__}: {count}; {self.query.describe()}>"
 
     def _count_in_words(self) -> str:
-        number = len(self._found.images) if self._found else None
+        lock, found = self.vault.lock, self._known
+        number = len(found.images) if found else None
         count = {None: "not searched yet", 1: "1 image"}.get(number, f"{number} images")
-        return f"{count}{self._age()}"
+        since = f", frozen {lock.day}" if lock else ""
+        return f"{count}{since}{self._age()}"
 
     def _age(self) -> str:
         """Say how old a list is and what is not here, where nothing may be asked."""
-        if self._found is None or not self.vault.mirror.offline:
+        if self._known is None or not self.vault.mirror.offline:
             return ""
         when = f"{self.listed:%Y-%m-%d %H:%M} UTC" if self.listed else "never"
         absent = len(self.missing())
@@ -341,11 +355,11 @@ class Matches:
 
     def _repr_html_(self) -> str:
         client = self.vault.mirror.client
-        failed = self._raised if self._found is None else self._failed()
+        failed = self._raised if self._known is None else self._failed()
         return Portrait(
             heading=self._count_in_words(),
             wanted=self.query.describe(),
-            found=self._found,
+            found=self._known,
             failures=failed,
             url=client.url,
             trusted_hosts=client.trusted_hosts,

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from intake_neurovault import halt
+from intake_neurovault import frozen_files, halt
 from intake_neurovault.client import Client
 from intake_neurovault.errors import (
+    ChangedError,
     CorruptFileError,
+    MissingError,
     NeuroVaultError,
     OfflineError,
 )
@@ -20,11 +22,21 @@ from intake_neurovault.forks import PerProcess
 from intake_neurovault.listings import Listings
 from intake_neurovault.modes import KEEPING
 from intake_neurovault.records import Image, ImageFile
-from intake_neurovault.store import Store
+from intake_neurovault.shelf import look
+from intake_neurovault.store import Receipt, Store
 
 logger = logging.getLogger(__name__)
 
 Content = TypeVar("Content")
+
+_GONE = (
+    "The frozen file of {} cannot be had: it {} on the server, and is not in the "
+    "store; .changes() lists all that changed."
+)
+_REPLACED = (
+    "The frozen file of {} cannot be had: another one was uploaded in its place, and "
+    "the store does not have it; .changes() lists all that changed."
+)
 
 # NOTE: a lock for a file only saves a second download of it; correctness rests on
 # unique temporary files and renames.
@@ -64,8 +76,11 @@ class Mirror:
         Returns
         -------
         pathlib.Path or None
-            The verified local file, or None when it must be fetched.
+            The verified local file, or None when it must be fetched. Of a frozen
+            file only its bytes count, in any mode.
         """
+        if file.sha256 is not None:
+            return frozen_files.find(self.store, file)
         path = self.store.local_path(file)
         if path is None or self.listings.mode in KEEPING:
             return path
@@ -73,6 +88,23 @@ class Mirror:
             return path if self.store.is_current(file) else None
         stored = self.store.added(file)
         return path if stored is not None and self.listings.is_young(stored) else None
+
+    def has(self, file: ImageFile) -> bool:
+        """Tell whether a file is on disk, without a look inside.
+
+        Parameters
+        ----------
+        file : ImageFile
+            The file.
+
+        Returns
+        -------
+        bool
+            Whether there is one; of a frozen file, whether there are its bytes.
+        """
+        if file.sha256 is not None:
+            return self.kept(file) is not None
+        return self.store.place(file).is_file()
 
     def local(
         self,
@@ -100,6 +132,8 @@ class Mirror:
         ------
         OfflineError, MissingError, PrivateError, ServerError
             If it is not on disk and cannot be fetched.
+        ChangedError
+            If it is frozen, and the server has its bytes no more.
         CorruptFileError
             If what the server sends is damaged or not NIfTI.
         StoreError
@@ -108,6 +142,8 @@ class Mirror:
         path = self.kept(file)
         if path is not None:
             self.complete(file)
+            if file.sha256 is not None:
+                frozen_files.keep(self.store, file, path)
             return path
         if self.offline:
             raise OfflineError(self._lacking(file))
@@ -115,7 +151,8 @@ class Mirror:
         which = hash((self.client.url, self.store.root, file)) % len(locks)
         with halt.holding(locks[which]):
             path = self.kept(file)
-            return path or self._download(file, progress, image)
+            download = self._download if file.sha256 is None else self._restore
+            return path or download(file, progress, image)
 
     def read(
         self, file: ImageFile | None, path: Path, read: Callable[[Path], Content]
@@ -155,6 +192,11 @@ class Mirror:
     def _lacking(self, file: ImageFile) -> str:
         """Say why there is no file offline, and what to do."""
         what = f"The file of image {file.image_id} (collection {file.collection_id})"
+        if file.sha256 is not None and look(self.store.place(file)) is not None:
+            return (
+                f"{what} in the store {self.store.root} is another one than that which "
+                "was frozen; run once without mode='offline' to fetch that beside it."
+            )
         if self.store.is_unusable(file):
             return (
                 f"{what} in the store {self.store.root} is damaged or cannot be read; "
@@ -174,7 +216,9 @@ class Mirror:
         file : ImageFile
             The file.
         """
-        if self.offline or self.store.is_described(file):
+        # NOTE: the record of a frozen file is in its lock.
+        frozen = file.sha256 is not None
+        if frozen or self.offline or self.store.is_described(file):
             return
         try:
             self.store.describe(*self.listings.record(file))
@@ -197,6 +241,54 @@ class Mirror:
             collection,
             lambda target: self.client.download(file, target, progress),
         )
+
+    def _restore(
+        self,
+        file: ImageFile,
+        progress: Callable[[int], None] | None,
+        image: Image | None,
+    ) -> Path:
+        """Download the bytes of a frozen file, wherever the server has them now."""
+        try:
+            return self._bring(file, file, progress, image)
+        except (MissingError, CorruptFileError, ChangedError) as error:
+            try:
+                now = self.listings.image(file.image_id, file.token).file
+            except MissingError as gone:
+                raise ChangedError(_GONE.format(file.label, "was deleted")) from gone
+            same_place = now is not None and now.path == file.path
+            if now is None or (same_place and isinstance(error, MissingError)):
+                msg = _GONE.format(file.label, "has no file any more")
+                raise ChangedError(msg) from error
+            if same_place and now.file_size == file.file_size:
+                raise
+            if now.file_size not in (None, file.file_size):
+                raise ChangedError(_REPLACED.format(file.label)) from error
+        return self._bring(file, now, progress, None)
+
+    def _bring(
+        self,
+        file: ImageFile,
+        source: ImageFile,
+        progress: Callable[[int], None] | None,
+        image: Image | None,
+    ) -> Path:
+        """Download a frozen file from where its bytes may be."""
+
+        def write(target: Path) -> Receipt:
+            receipt = self.client.download(source, target, progress)
+            if not frozen_files.has_bytes(target, file, receipt.sha256):
+                raise ChangedError(_REPLACED.format(file.label))
+            return receipt
+
+        # NOTE: nilearn's tree is for what the server has now.
+        if source is not file or look(self.store.place(file)) is not None:
+            return frozen_files.add(self.store, file, write)
+        plain = replace(file, sha256=None)
+        known = None if image is None else replace(image, file=plain)
+        path = self.store.add(*self.listings.record(plain, known), write)
+        frozen_files.keep(self.store, file, path)
+        return path
 
     def _is_unmodified(self, file: ImageFile) -> bool:
         # NOTE: the server dates a file anew whenever somebody edits its record.

@@ -59,6 +59,7 @@ DEFAULTS: Mapping[str, object] = MappingProxyType(
         "image_ids": None,
         "collection_ids": None,
         "max_images": DEFAULT_MAX_IMAGES,
+        "frozen": None,
         "grid": "mni152-3mm",
         "interpolation": "auto",
         "nan": "keep",

@@ -16,6 +16,7 @@ from intake_neurovault import halt
 from intake_neurovault.crew import MAX_WORKERS, Crew
 from intake_neurovault.errors import (
     ArgumentError,
+    ChangedError,
     Failure,
     MissingError,
     NeuroVaultError,
@@ -44,7 +45,7 @@ MAX_FAILURES_IN_COLLECTION = 30
 The figure is that of ``nilearn.datasets.fetch_neurovault``.
 """
 
-HARMLESS = (MissingError, PrivateError, OfflineError)
+HARMLESS = (MissingError, PrivateError, OfflineError, ChangedError)
 """What says nothing about the next job: it does not count as a failure in a row."""
 
 

@@ -82,6 +82,8 @@ class ImageFile:
     """The token that opens a private collection."""
     origin: str = field(default="", repr=False, compare=False)
     """Host and port by which its server knows itself; empty if nothing tells."""
+    sha256: str | None = None
+    """Hexadecimal SHA-256 that the bytes as served must have; None if any will do."""
 
     @property
     def label(self) -> str:

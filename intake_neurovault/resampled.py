@@ -186,10 +186,10 @@ class Resampler:
             self.mirror.complete(file)
             return kept
         store = self.mirror.store
-        if store.local_path(file) is not None:
+        if file.sha256 is not None or store.local_path(file) is not None:
             original = self.mirror.local(file, progress, image)
             values = self.mirror.read(file, original, self._read(file))
-            return self._keep(file, values, self._digest(file))
+            return self._keep(file, values, file.sha256 or self._digest(file))
         adopted = self._adopted(file)
         if adopted is not None:
             return adopted
@@ -237,12 +237,16 @@ class Resampler:
         root = self.mirror.store.root
         shared = root / layout.resampled_path(file.collection_id, file.image_id)
         places = [(shared, self._own(file, "_resampled.json"))]
-        if self.mirror.store.read_only:
+        # NOTE: nilearn's file is of the image as the tree has it, not as it was frozen.
+        ours = file.sha256 is not None and self._digest(file) != file.sha256
+        if ours or self.mirror.store.read_only:
             places.append((self._own(file, ".nii"), self._own(file, ".json")))
         return places
 
     def _is_of(self, note: Note, file: ImageFile) -> bool:
         """Tell whether a note is of the original that is wanted in this mode."""
+        if file.sha256 is not None:
+            return note.sha256 == file.sha256
         listings = self.mirror.listings
         if self.mirror.store.local_path(file) is not None:
             fresh = self.mirror.kept(file) is not None
@@ -298,7 +302,7 @@ class Resampler:
             description=self._tag(file),
         )
         data = image.to_bytes()
-        if not store.read_only:
+        if place.suffix == ".gz":
             data = gzip.compress(data, _LEVEL, mtime=0)
             self._create_folder(file)
         with atomic.store_errors(store.root):

@@ -16,6 +16,8 @@ from intake_neurovault.decoder import Words
 from intake_neurovault.downloads import Supplier
 from intake_neurovault.errors import EmptyResultError, NeuroVaultError, WordsError
 from intake_neurovault.exploring import Explorable
+from intake_neurovault.freezing import Freezable
+from intake_neurovault.frozen import opener_of
 from intake_neurovault.matches import Matches
 from intake_neurovault.nifti import Geometry, resolve_grid
 from intake_neurovault.pool import ErrorPolicy
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["SearchResult", "accessor"]
 
 
-class SearchResult(Matches, Explorable):
+class SearchResult(Matches, Explorable, Freezable):
     """The images that match a query: deferred, countable, loadable.
 
     Made by `search`. Metadata is requested when somebody looks at the first
@@ -122,7 +124,7 @@ class SearchResult(Matches, Explorable):
         """
         images = self._images()
         where = self._geometries(images)
-        dataset = cube.build(images, self._recipe(), geometries=where)
+        dataset = cube.build(images, self._recipe(images), geometries=where)
         return self._with_words(dataset) if self.query.words else dataset
 
     def to_datatree(self) -> xr.DataTree:
@@ -135,7 +137,7 @@ class SearchResult(Matches, Explorable):
         """
         images = self._images()
         geometries = self._geometries(images)
-        tree = cube.build_tree(images, self._recipe(), geometries=geometries)
+        tree = cube.build_tree(images, self._recipe(images), geometries=geometries)
         if self.query.words:
             for node in tree.children.values():
                 node.dataset = self._with_words(node.to_dataset())
@@ -220,7 +222,8 @@ class SearchResult(Matches, Explorable):
             raise IndexError(msg)
         image = images[i]
         geometries = self._geometries([image])
-        dataset = cube.build([image], self._recipe(), geometries=geometries)
+        recipe = self._recipe([image])
+        dataset = cube.build([image], recipe, geometries=geometries)
         return cube.single(dataset, image)
 
     def read_chunked(self) -> Iterator[xr.DataArray]:
@@ -338,10 +341,10 @@ class SearchResult(Matches, Explorable):
         self._later.note("geometry", images, failures)
         return geometries
 
-    def _recipe(self) -> cube.Recipe:
+    def _recipe(self, images: Sequence[Image]) -> cube.Recipe:
         return cube.Recipe(
             reader=self.reader,
-            opener=self.vault.open,
+            opener=opener_of(self.vault, images, self.reader),
             chunks=self._chunks,
             collections=self.found.collections,
             query=json.dumps(self.query.to_json(), sort_keys=True),

@@ -195,7 +195,12 @@ class MapStack:
                 each.image_id,
                 each.discrete,
                 each.file
-                and (each.file.path, each.file.file_size, each.file.modify_date),
+                and (
+                    each.file.path,
+                    each.file.file_size,
+                    each.file.modify_date,
+                    each.file.sha256,
+                ),
             )
             for each in self.maps
         ]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from intake_neurovault.changes import Change
 from intake_neurovault.errors import ArgumentError, Failure
 from intake_neurovault.filters import Step
 from intake_neurovault.findings import Finding
@@ -231,6 +232,33 @@ def finding_table(findings: Sequence[Finding]) -> pd.DataFrame:
     rows = [finding.to_json() for finding in findings]
     table = pd.DataFrame(rows, columns=list(Finding.__annotations__))
     return table.astype({"collection_id": "Int64", "image_id": "Int64"})
+
+
+def change_table(changes: Sequence[Change]) -> pd.DataFrame:
+    """Make a table of what changed since a query was frozen.
+
+    Parameters
+    ----------
+    changes : sequence of Change
+        One for each row.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``id``, ``collection_id``, ``what``, ``before``, ``now``, ``advice``.
+
+    Examples
+    --------
+    >>> change_table([]).columns.tolist()
+    ['id', 'collection_id', 'what', 'before', 'now', 'advice']
+    """
+    names = list(Change.__annotations__)
+    rows = [[getattr(each, name) for name in names] for each in changes]
+    table = pd.DataFrame(rows, columns=names, dtype="object")
+    for name in names:
+        column = table[name].tolist()
+        table[name] = _whole_numbers(column) if name.endswith("id") else _text(column)
+    return table
 
 
 def _is_there(value: object) -> bool:

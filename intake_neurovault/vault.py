@@ -5,14 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import (
-    Callable,
-    Generator,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,15 +21,11 @@ from intake_neurovault.finder import Finder
 from intake_neurovault.found import Found, outcome
 from intake_neurovault.gridded import Gridded
 from intake_neurovault.listings import Listings
+from intake_neurovault.locks import Lock
 from intake_neurovault.mirror import Mirror
 from intake_neurovault.nifti import Geometry, read_geometry
 from intake_neurovault.parameters import parse_room
-from intake_neurovault.pool import (
-    Pool,
-    Report,
-    parse_errors,
-    parse_workers,
-)
+from intake_neurovault.pool import Pool, Report, parse_errors, parse_workers
 from intake_neurovault.query import Query
 from intake_neurovault.records import Collection, Image, ImageFile
 from intake_neurovault.store import Store
@@ -70,6 +59,8 @@ class Vault:
     """How many requests at a time, and what a failure does."""
     room: int = 0
     """Bytes of maps on their grid that are kept; with 0, none is kept or used."""
+    lock: Lock | None = None
+    """What was frozen, if nothing is to be searched for; see `FrozenVault`."""
 
     @property
     def gridded(self) -> Gridded | None:
@@ -155,7 +146,7 @@ class Vault:
         """
         listings = self.mirror.listings
         where = (listings.client, listings.store.root, listings.mode, listings.ttl)
-        return repr((where, self.pool.errors))
+        return repr((where, self.pool.errors, self.lock and self.lock.digest))
 
     def renewed(self) -> Vault:
         """Begin anew: ``update`` and ``overwrite`` ask once more.

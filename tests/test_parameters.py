@@ -46,9 +46,9 @@ def test_defaults_are_complete_ordered_and_frozen():
     names = ", ".join(DEFAULTS)
     assert names == (
         "image_terms, collection_terms, image_ids, collection_ids, max_images, "
-        "grid, interpolation, nan, fill_value, chunks, mode, data_dir, keep_gridded, "
-        "metadata_ttl, url, trusted_hosts, timeout, retries, workers, errors, "
-        "progress, fetch_neurosynth_words, words_url"
+        "frozen, grid, interpolation, nan, fill_value, chunks, mode, data_dir, "
+        "keep_gridded, metadata_ttl, url, trusted_hosts, timeout, retries, workers, "
+        "errors, progress, fetch_neurosynth_words, words_url"
     )
     assert DEFAULTS["max_images"] is DEFAULT_MAX_IMAGES
     with pytest.raises(TypeError, match="does not support item assignment"):
