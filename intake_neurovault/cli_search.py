@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +14,7 @@ from intake_neurovault.cli_output import (
     echo_table,
     end,
     remark,
+    rows_of,
     summed_up,
     terminal_width,
     watched,
@@ -25,8 +25,6 @@ from intake_neurovault.schema import IMAGE_FIELDS, IMAGE_KINDS
 from intake_neurovault.values import suggest
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from intake_neurovault.records import Collection, Image
     from intake_neurovault.result import SearchResult
 
@@ -103,8 +101,9 @@ def list_images(
         echo_json(_document(result, columns))
     elif explain:
         table = result.explain()
-        steps = _plain(table[list(_STEPS)] if watched() else table, "split")
-        echo_table(steps["columns"], steps["data"], header=not no_header)
+        shown = _STEPS if watched() else tuple(table.columns)
+        steps = [[row[name] for name in shown] for row in rows_of(table)]
+        echo_table(shown, steps, header=not no_header)
     elif found.images:
         names = _checked(columns or _COLUMNS, result)
         rows = [_row(image, result, names) for image in found.images]
@@ -145,7 +144,7 @@ def fetch_files(entry: str | None, as_json: bool, **given: Any) -> None:
             for each in images
             if each.id in paths
         ]
-        echo_json({"files": files, "failures": _failures(result)})
+        echo_json({"files": files, "failures": rows_of(result.failures)})
     elif watched():
         digits = max((len(str(number)) for number in paths), default=0)
         for number, path in paths.items():
@@ -160,22 +159,12 @@ def fetch_files(entry: str | None, as_json: bool, **given: Any) -> None:
 
 def _close(result: SearchResult) -> None:
     """Say what is missing, and end."""
-    failures, found = _failures(result), result.found
+    failures, found = rows_of(result.failures), result.found
     if not found.images and not failures:
         explained = "try --explain"
         remark(found.why_empty().replace("look at .explain()", explained))
     echo_failures(failures)
     end(good=bool(found.images) and not failures)
-
-
-def _failures(result: SearchResult) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = _plain(result.failures, "records")
-    return found
-
-
-def _plain(table: pd.DataFrame, orient: Literal["records", "split"]) -> Any:
-    # NOTE: pandas writes its own null as one that JSON has.
-    return json.loads(table.to_json(orient=orient))
 
 
 def _counted(result: SearchResult) -> str:
@@ -199,7 +188,7 @@ def _document(result: SearchResult, columns: Sequence[str] | None) -> dict[str, 
             else _whole(image, found.collections[image.collection_id])
             for image in found.images
         ],
-        "failures": _failures(result),
+        "failures": rows_of(result.failures),
     }
 
 
