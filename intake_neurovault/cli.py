@@ -13,6 +13,7 @@ from click.shell_completion import get_completion_class
 
 import intake_neurovault
 from intake_neurovault.cli_cache import cache
+from intake_neurovault.cli_freeze import freeze_query
 from intake_neurovault.cli_output import give_up, remark, speaking
 from intake_neurovault.cli_search import fetch_files, list_images
 from intake_neurovault.cli_show import show_images
@@ -56,6 +57,7 @@ def main() -> None:
       neurovault search -w 'map_type=Z map'            what is there
       neurovault show 10426                            all about one map
       neurovault fetch -w 'map_type=Z map' --max-images 20
+      neurovault freeze maps.yaml -w 'map_type=Z map'  the same maps for good
 
     Each command explains itself: "neurovault search --help". What it downloads lies
     where nilearn and Python find it: intake_neurovault.search(...).
@@ -114,5 +116,8 @@ def print_completion(shell: str) -> None:
     click.echo(made.source_template % made.source_vars())
 
 
-for command in (list_images, show_images, fetch_files, cache, print_completion):
+for command in (
+    *(list_images, show_images, fetch_files, freeze_query, cache),
+    print_completion,
+):
     main.add_command(command)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 import intake_neurovault
+from intake_neurovault.cli_output import as_options
 from intake_neurovault.cli_types import Cap, Condition, Several
 from intake_neurovault.errors import ArgumentError, UnknownArgumentError
 from intake_neurovault.schema import (
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from intake_neurovault.result import SearchResult
 
 Command = Callable[..., Any]
+
+_WHAT = (
+    *("image_terms", "collection_terms"),
+    *("image_ids", "collection_ids", "max_images"),
+)
 
 _json = click.option("--json", "as_json", is_flag=True, help="JSON, for machines.")
 _data_dir = click.option(
@@ -199,24 +205,28 @@ def search_for(entry: str | None, given: Mapping[str, Any]) -> SearchResult:
         for name, typed in conditions.items():
             if (all_of := joined([terms.get(name), *typed])) is not None:
                 said[name] = all_of
-        arguments = {"errors": "skip", **said}
         if entry is not None:
-            arguments = _from_entry(entry, said)
-        return intake_neurovault.search(**arguments)
+            return _from_entry(entry, said)
+        return intake_neurovault.search(**{"errors": "skip", **said})
     except (ArgumentError, UnknownArgumentError) as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(as_options(str(error))) from error
     except UnicodeDecodeError as error:
         msg = f"{file.name if file else 'The input'} is not text in UTF-8."
         raise click.UsageError(msg) from error
 
 
-def _from_entry(entry: str, said: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the arguments of an entry, as far as nothing else was said."""
+def _from_entry(entry: str, said: Mapping[str, Any]) -> SearchResult:
+    """Begin with an entry, and narrow it down."""
     result = intake_neurovault.open_entry(entry).result
-    query = result.query
+    query, arguments = result.query, {"errors": "skip", **result.to_arguments()}
+    if "frozen" in arguments:
+        what = {name: said[name] for name in _WHAT if name in said}
+        how = {name: value for name, value in said.items() if name not in what}
+        frozen = intake_neurovault.search(**{**arguments, **how})
+        return frozen.search(**what) if what else frozen
     own = {
         "image_terms": query.image_filter.to_mapping(),
         "collection_terms": query.collection_filter.to_mapping(),
     }
     both = {name: joined([own[name], said[name]]) for name in own if name in said}
-    return {"errors": "skip", **result.to_arguments(), **said, **both}
+    return intake_neurovault.search(**{**arguments, **said, **both})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import re
 import shutil
@@ -11,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -20,13 +21,22 @@ from intake_neurovault.lettering import printable, wrapped
 from intake_neurovault.strictness import strict_json
 from intake_neurovault.text_tables import fitted, tabbed
 
-# The arguments that messages name, and that are options here.
-_OPTION = re.compile(
-    r"\b(image_ids|collection_ids|max_images|mode|data_dir|metadata_ttl|url|"
-    r"trusted_hosts|timeout|retries|workers|errors)="
-    r"('[^']*'|\"[^\"]*\"|\[[^\]]*\]|None\b|)"
+if TYPE_CHECKING:
+    import pandas as pd
+
+# The arguments that messages name, and that are options here; with a value, or before
+# the end of a word.
+_NAMES = (
+    *("image_ids", "collection_ids", "max_images", "mode", "data_dir", "metadata_ttl"),
+    *("url", "trusted_hosts", "timeout", "retries", "workers", "errors", "grid"),
+    *("interpolation", "overwrite", "name"),
 )
-_PLAIN_VALUES = {"None": "all"}
+_OPTION = re.compile(
+    rf"\b({'|'.join(_NAMES)})="
+    r"('[^']*'|\"[^\"]*\"|\[[^\]]*\]|None\b|True\b|[0-9.]*[0-9]\b|(?=[.,;:)]*(?:\s|$)))"
+)
+_HANDFUL = 20  # failures that are told one by one
+_PLAIN_VALUES = {"None": "all", "True": ""}
 
 
 def as_options(text: str) -> str:
@@ -183,10 +193,31 @@ def echo_failures(failures: Sequence[Mapping[str, Any]]) -> None:
     if not failures:
         return
     click.echo(f"{_count(len(failures), 'thing')} could not be had:", err=True)
-    for each in failures:
+    for each in failures[:_HANDFUL]:
         click.echo(f"  {_subject(each)}", err=True)
         for line in wrapped(as_options(each["reason"]), terminal_width() - 4):
             click.echo(f"    {line}", err=True)
+    if len(failures) > _HANDFUL:
+        more = len(failures) - _HANDFUL
+        click.echo(f"  and {more:,} more; --json lists all.", err=True)
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Give the rows of a table in the types of JSON.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        The table.
+
+    Returns
+    -------
+    list of dict
+        One for each row; what is null is None.
+    """
+    # NOTE: pandas writes its own null as one that JSON has.
+    found: list[dict[str, Any]] = json.loads(table.to_json(orient="records"))
+    return found
 
 
 def summed_up(images: int, collections: int, what: str = "image") -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from intake_neurovault.cli_output import (
     echo_table,
     end,
     remark,
+    rows_of,
     summed_up,
     terminal_width,
     watched,
@@ -36,6 +36,7 @@ _COLUMNS = (
     "number_of_subjects",
     "collection_name",
 )
+_STEPS = ("term", "seen", "removed", "alone")
 _OF_COLLECTION = "collection."
 
 
@@ -99,8 +100,10 @@ def list_images(
     if as_json:
         echo_json(_document(result, columns))
     elif explain:
-        steps = [(step.term, step.removed, step.alone) for step in found.steps]
-        echo_table(("term", "removed", "alone"), steps, header=not no_header)
+        table = result.explain()
+        shown = _STEPS if watched() else tuple(table.columns)
+        steps = [[row[name] for name in shown] for row in rows_of(table)]
+        echo_table(shown, steps, header=not no_header)
     elif found.images:
         names = _checked(columns or _COLUMNS, result)
         rows = [_row(image, result, names) for image in found.images]
@@ -141,7 +144,7 @@ def fetch_files(entry: str | None, as_json: bool, **given: Any) -> None:
             for each in images
             if each.id in paths
         ]
-        echo_json({"files": files, "failures": _failures(result)})
+        echo_json({"files": files, "failures": rows_of(result.failures)})
     elif watched():
         digits = max((len(str(number)) for number in paths), default=0)
         for number, path in paths.items():
@@ -156,18 +159,12 @@ def fetch_files(entry: str | None, as_json: bool, **given: Any) -> None:
 
 def _close(result: SearchResult) -> None:
     """Say what is missing, and end."""
-    failures, found = _failures(result), result.found
+    failures, found = rows_of(result.failures), result.found
     if not found.images and not failures:
         explained = "try --explain"
         remark(found.why_empty().replace("look at .explain()", explained))
     echo_failures(failures)
     end(good=bool(found.images) and not failures)
-
-
-def _failures(result: SearchResult) -> list[dict[str, Any]]:
-    # NOTE: pandas writes its own null as one that JSON has.
-    found: list[dict[str, Any]] = json.loads(result.failures.to_json(orient="records"))
-    return found
 
 
 def _counted(result: SearchResult) -> str:
@@ -191,7 +188,7 @@ def _document(result: SearchResult, columns: Sequence[str] | None) -> dict[str, 
             else _whole(image, found.collections[image.collection_id])
             for image in found.images
         ],
-        "failures": _failures(result),
+        "failures": rows_of(result.failures),
     }
 
 

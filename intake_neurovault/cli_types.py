@@ -38,6 +38,38 @@ _VALUES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+GRIDS = ("mni152-3mm", "mni152-2mm", "mni152-1mm", "native")
+"""The grids that have names."""
+
+
+class GridName(click.ParamType):  # type: ignore[type-arg]  # only newer ones have it
+    """A grid, by whatever may be written for it."""
+
+    name = "grid"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002  click's signature
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """Complete the grids that have names.
+
+        Parameters
+        ----------
+        ctx, param : object
+            As click gives them.
+        incomplete : str
+            What was typed.
+
+        Returns
+        -------
+        list of CompletionItem
+            What it may be.
+        """
+        return [CompletionItem(each) for each in GRIDS if each.startswith(incomplete)]
+
+
 class Condition(click.ParamType):  # type: ignore[type-arg]  # only newer ones have it
     """A condition on metadata, as `typed_terms` has it."""
 

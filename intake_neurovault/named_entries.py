@@ -18,8 +18,9 @@ def open_entry(entry: str) -> NeuroVaultSource:
     ----------
     entry : str
         The name of an entry of the catalog that ships with the package; or
-        ``FILE:NAME`` for another catalog. Open catalogs of people you trust only:
-        intake evaluates templates in them.
+        ``FILE:NAME`` for another catalog, whose name may be left out where there is
+        one entry only. Open catalogs of people you trust only: intake evaluates
+        templates in them.
 
     Returns
     -------
@@ -37,8 +38,8 @@ def open_entry(entry: str) -> NeuroVaultSource:
     'images'
     """
     place, _, name = entry.rpartition(":")
-    if not place and name.lower().endswith((".yaml", ".yml")):
-        place, name = name, ""
+    if name.lower().endswith((".yaml", ".yml")):
+        place, name = entry, ""
     if place and "://" not in place and not Path(place).is_file():
         msg = (
             f"There is no catalog {place}; write FILE.yaml:ENTRY, or one entry's name."
@@ -46,9 +47,11 @@ def open_entry(entry: str) -> NeuroVaultSource:
         raise ArgumentError(msg)
     catalog = intake.open_catalog(place) if place else open_packaged_catalog()
     what = f"The catalog {place}" if place else "The catalog of this package"
-    if name not in list(catalog):
-        near = suggest(name, list(catalog)) if name else None
-        hint = f"did you mean {near!r}?" if near else f"it has {', '.join(catalog)}."
+    names = list(catalog)
+    name = names[0] if place and not name and len(names) == 1 else name
+    if name not in names:
+        near = suggest(name, names) if name else None
+        hint = f"did you mean {near!r}?" if near else f"it has {', '.join(names)}."
         msg = f"{what} has no entry {name!r}; {hint}"
         raise ArgumentError(msg)
     source = catalog[name]

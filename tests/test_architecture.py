@@ -165,6 +165,7 @@ LAYERS = {
     "nilearn_samples": 16,
     "cli_cache": 17,
     "cli_options": 17,
+    "cli_freeze": 18,
     "cli_search": 18,
     "cli_show": 18,
     "cli": 19,
@@ -192,6 +193,7 @@ OWNERS = {
     "click": {
         "cli",
         "cli_cache",
+        "cli_freeze",
         "cli_options",
         "cli_output",
         "cli_search",

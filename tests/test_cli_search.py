@@ -21,11 +21,12 @@ from terminals import Shown, command, in_terminal
 
 from intake_neurovault import search
 from intake_neurovault.cli import main
+from intake_neurovault.cli_output import as_options
 from intake_neurovault.lettering import width
 from intake_neurovault.testing import Fault, NeuroVaultServer
 
 Run = Callable[..., Result]
-COMMANDS = ("demo", "search", "show", "fetch", "completion")
+COMMANDS = ("demo", "search", "show", "fetch", "freeze", "completion")
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_help_begins_with_a_sentence_and_fits(run: Run, name: str) -> None:
 
 def test_help_shows_the_way_in(run: Run) -> None:
     text = run("--help").stdout
-    places = [text.index(f"neurovault {name}") for name in COMMANDS[:4]]
+    places = [text.index(f"neurovault {name}") for name in COMMANDS[:5]]
     assert places == sorted(places)
     assert "..." not in text.partition("Commands:")[2]
 
@@ -198,8 +199,8 @@ def test_the_cap_is_told(run: Run) -> None:
         (["--collection-ids", "env:NOBODY"], "NOBODY, which should hold the token"),
         (["--max-images", "many"], "'many' is not a valid integer range"),
         (["--mode", "onlin"], "'onlin' is not one of 'download_new', 'overwrite'"),
-        (["--metadata-ttl", "soon"], "metadata_ttl='soon'"),
-        (["--url", "nowhere"], "nowhere"),
+        (["--metadata-ttl", "soon"], "--metadata-ttl soon"),
+        (["--url", "ftp://x"], "--url ftp://x"),
         (["--workers", "99"], "99 is not in the range 1<=x<=16"),
         (["--terms", "no/such.yaml"], "No such file"),
         (["no_such_entry"], "The catalog of this package has no entry"),
@@ -239,6 +240,23 @@ def test_messages_name_options(run: Run) -> None:
     result = run("search", "--image-ids", "10426", "--mode", "offline")
     assert result.exit_code == 1
     assert "without --mode offline" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("pass another data_dir=.", "pass another --data-dir."),
+        ("max_images=None gives all", "--max-images all gives all"),
+        ("workers=99 must be", "--workers 99 must be"),
+        ("collection_ids=['env:NAME'], or", "--collection-ids env:NAME, or"),
+        ("pass overwrite=True to", "pass --overwrite to"),
+        ("grid=x is no grid.", "grid=x is no grid."),
+        ("http://a.org/?url=x", "http://a.org/?url=x"),
+        ("two\nlines \x1b[2J", "two\\nlines \\x1b[2J"),
+    ],
+)
+def test_arguments_in_messages_become_options(message: str, shown: str) -> None:
+    assert as_options(message) == shown
 
 
 def test_a_private_collection(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,6 +407,17 @@ def test_fetch_says_what_failed(
     assert all(each["reason"] for each in read["failures"])
 
 
+def test_many_failures_do_not_fill_the_screen(run: Run) -> None:
+    wanted = ",".join(str(number) for number in range(101, 126))
+    result = run("search", "--image-ids", wanted)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("25 things could not be had:\n  image 101\n")
+    assert result.stderr.count("\n  image ") == 20
+    assert result.stderr.endswith("\n  and 5 more; --json lists all.\n")
+    read = read_json(run("search", "--image-ids", wanted, "--json"))
+    assert len(read["failures"]) == 25
+
+
 def test_fetch_nothing(run: Run) -> None:
     result = run("fetch", "-w", "map_type=X map")
     assert (result.exit_code, table(result.stdout)) == (1, [])
@@ -449,6 +478,16 @@ def test_show_fits_the_terminal(
     long = [line for line in shown.lines if width(line) > columns]
     assert [line for line in long if folder not in line and "://" not in line] == []
     assert ("subjects who went into the map" in shown.text) == (columns == 200)
+
+
+def test_explain_on_a_terminal(
+    environment: dict[str, str], server: NeuroVaultServer
+) -> None:
+    shown = terminal(80, environment, server, "search", "-w", "age", "--explain")
+    assert shown.code == 0
+    text = "\n".join(shown.lines)
+    assert re.search(r"^term +seen  removed  alone$", text, re.MULTILINE)
+    assert re.search(r"^age is not null +89 +81 +81$", text, re.MULTILINE)
 
 
 def test_fetch_on_a_terminal(
@@ -554,6 +593,7 @@ def completions(env: Mapping[str, str], words: str, number: int) -> list[str]:
         ("neurovault search -w 'not_mni=", 3, ["not_mni=true", "not_mni=false"]),
         ("neurovault fetch --collection-where DO", 3, ["DOI"]),
         ("neurovault search --columns id,number", 3, ["id,number_of_subjects"]),
+        ("neurovault freeze x.yaml --grid mni", 4, ["mni152-3mm", "mni152-2mm"]),
         ("neurovault completion ", 2, ["bash", "zsh", "fish"]),
     ],
 )

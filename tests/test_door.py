@@ -130,7 +130,15 @@ def test_help_loads_nothing_heavy(loaded: Loaded, arguments: list[str]) -> None:
     )
     modules = loaded(code)
     light = {
-        *("cli", "cli_cache", "cli_options", "cli_output", "cli_search", "cli_show"),
+        *(
+            "cli",
+            "cli_cache",
+            "cli_freeze",
+            "cli_options",
+            "cli_output",
+            "cli_search",
+            "cli_show",
+        ),
         *("cli_text", "cli_types", "errors", "lettering", "schema", "strictness"),
         *("text_tables", "typed_terms", "values"),
     }
