@@ -132,9 +132,12 @@ LAYERS = {
     "resampled": 10,
     "counting": 11,
     "vault": 11,
+    "templates": 1,
     "catalog_files": 3,
     "titles": 3,
     "declared": 4,
+    "reader_catalogs": 16,
+    "readers": 16,
     "exploring": 12,
     "matches": 12,
     "mending": 12,
@@ -178,7 +181,14 @@ OWNERS = {
     "isal": {"inflation"},
     "tqdm": {"pool"},
     "pandas": {"exploring", "matches", "tables"},
-    "intake": {"catalog", "demo", "driver", "named_entries"},
+    "intake": {
+        "catalog",
+        "demo",
+        "driver",
+        "named_entries",
+        "reader_catalogs",
+        "readers",
+    },
     "sqlite3": {"segment"},
     "click": {
         "cli",
@@ -199,7 +209,13 @@ FREE = {"numpy"}
 DOOR = LAYERS["driver"]
 """The layer from which on ``import intake_neurovault`` itself is allowed."""
 
-LIGHT = ["intake_neurovault", "intake_neurovault.driver", "intake_neurovault.cli"]
+LIGHT = [
+    "intake_neurovault",
+    "intake_neurovault.catalog",
+    "intake_neurovault.cli",
+    "intake_neurovault.driver",
+    "intake_neurovault.readers",
+]
 HEAVY = [
     "nilearn",
     "nibabel",
