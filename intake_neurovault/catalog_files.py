@@ -6,9 +6,7 @@ comes out as it went in, whatever it holds.
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,13 +15,7 @@ import yaml
 
 from intake_neurovault import atomic
 from intake_neurovault.errors import ArgumentError, StoreError
-
-_TEMPLATE = re.compile(r"\{[{%#]|[\r\n]")
-_REFERENCE = re.compile(r"\{?data\(")
-_CLASSES = "intake_neurovault.readers"
-
-OUTPUT = "xarray:Dataset"
-"""What the reader in a file of version 2 gives."""
+from intake_neurovault.templates import formatted, templated, without_reference
 
 
 def write_catalog(
@@ -96,89 +88,6 @@ def write_catalog(
     return file
 
 
-def templated(value: Any) -> Any:
-    """Write a value so that intake's first version, filling templates, reads it.
-
-    Parameters
-    ----------
-    value : object
-        JSON.
-
-    Returns
-    -------
-    object
-        The same, with text that its templates would change as a template that gives
-        this text.
-
-    Examples
-    --------
-    >>> templated({"$regex": "a{2,3}", "$eq": "{{ a }}"})
-    {'$regex': 'a{2,3}', '$eq': '{{ "{{ a }}" }}'}
-    """
-    return _mapped(value, _as_template)
-
-
-def formatted(value: Any) -> Any:
-    """Write a value so that intake's second version, formatting text, reads it.
-
-    Parameters
-    ----------
-    value : object
-        JSON.
-
-    Returns
-    -------
-    object
-        The same, with braces doubled.
-
-    Raises
-    ------
-    ArgumentError
-        If a text begins as a reference to data does, which cannot be avoided there.
-
-    Examples
-    --------
-    >>> formatted({"$regex": "a{2,3}"})
-    {'$regex': 'a{{2,3}}'}
-    """
-    return _mapped(value, _as_format)
-
-
-def described_reader(
-    reader: str, arguments: Mapping[str, Any], output: str, metadata: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Describe a reader as catalogs of version 2 do.
-
-    Parameters
-    ----------
-    reader : str
-        The name of the class in `intake_neurovault.readers`.
-    arguments : mapping
-        The arguments of `intake_neurovault.search`, as plain values.
-    output : str
-        The type of what it gives.
-    metadata : mapping
-        What is said about it.
-
-    Returns
-    -------
-    dict
-        With all keys that intake expects.
-
-    Examples
-    --------
-    >>> described_reader("NeuroVaultTable", {}, "pandas:DataFrame", {})["reader"]
-    'intake_neurovault.readers:NeuroVaultTable'
-    """
-    return {
-        "kwargs": formatted(arguments),
-        "metadata": dict(metadata),
-        "output_instance": output,
-        "reader": f"{_CLASSES}:{reader}",
-        "user_parameters": {},
-    }
-
-
 def _first_version(
     name: str, description: str, arguments: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -190,8 +99,14 @@ def _first_version(
 def _second_version(
     name: str, description: str, arguments: Mapping[str, Any]
 ) -> dict[str, Any]:
-    metadata = {"description": _without_reference(description)} if description else {}
-    reader = described_reader("NeuroVaultImages", arguments, OUTPUT, metadata)
+    metadata = {"description": without_reference(description)} if description else {}
+    reader = {
+        "kwargs": formatted(dict(arguments)),
+        "metadata": metadata,
+        "output_instance": "xarray:Dataset",
+        "reader": "intake_neurovault.readers:NeuroVaultImages",
+        "user_parameters": {},
+    }
     return {
         # NOTE: intake lists aliases only.
         "aliases": {name: name},
@@ -207,35 +122,3 @@ _WRITERS: Mapping[int, Callable[[str, str, Mapping[str, Any]], dict[str, Any]]] 
     1: _first_version,
     2: _second_version,
 }
-
-
-def _mapped(value: Any, write: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return write(value)
-    if isinstance(value, Mapping):
-        return {name: _mapped(each, write) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_mapped(each, write) for each in value]
-    return value
-
-
-def _as_template(text: str) -> str:
-    if _TEMPLATE.search(text) is None:
-        return text
-    # NOTE: a template's literals have the escapes of JSON, but one for characters
-    # beyond the first 65,536.
-    return f"{{{{ {json.dumps(text, ensure_ascii=False)} }}}}"
-
-
-def _as_format(text: str) -> str:
-    return _without_reference(text).replace("{", "{{").replace("}", "}}")
-
-
-def _without_reference(text: str) -> str:
-    if _REFERENCE.match(text):
-        msg = (
-            f"{text[:40]!r} cannot stand in a catalog of version 2, where it would be "
-            "a reference to data; give version=1, or change how the text begins."
-        )
-        raise ArgumentError(msg)
-    return text

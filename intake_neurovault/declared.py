@@ -10,8 +10,8 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, Self
 
-from intake_neurovault.catalog_files import templated
 from intake_neurovault.parameters import reject_unknown
+from intake_neurovault.templates import templated
 
 
 class Writable(Protocol):

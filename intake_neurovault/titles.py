@@ -7,7 +7,7 @@ import unicodedata
 from typing import Any
 
 from intake_neurovault.errors import ArgumentError
-from intake_neurovault.records import Collection
+from intake_neurovault.records import Collection, Image
 from intake_neurovault.refs import CollectionRef, Token, parse_collection_ref, shown
 
 _FACTS = ("name", "authors", "journal_name", "DOI")
@@ -26,12 +26,12 @@ _LONGEST_NAME = 48
 _NUMBERED = re.compile(r"(?:\w*_)?([0-9]{1,18})", re.ASCII)
 
 
-def name_of(collection: Collection) -> str:
-    """Name a collection so that it reads well, and so that its number is at the end.
+def name_of(record: Collection | Image) -> str:
+    """Name a collection or an image so that it reads well, its number at the end.
 
     Parameters
     ----------
-    collection : Collection
+    record : Collection or Image
         Its record.
 
     Returns
@@ -45,13 +45,13 @@ def name_of(collection: Collection) -> str:
     >>> name_of(Collection.from_json({"id": 1952, "name": "Émotion: BrainPedia"}))
     'emotion_brainpedia_1952'
     """
-    plain = unicodedata.normalize("NFKD", collection.name or "").lower()
+    plain = unicodedata.normalize("NFKD", record.metadata.get("name") or "").lower()
     words = re.sub(r"[^a-z0-9]+", "_", plain.encode("ascii", "ignore").decode())
     title = words.strip("_")
     if len(title) > _LONGEST_NAME:
         # NOTE: no half words, unless it is a single one.
         title = title[:_LONGEST_NAME].rpartition("_")[0] or title[:_LONGEST_NAME]
-    return f"{title or 'collection'}_{collection.id}"
+    return f"{title or type(record).__name__.lower()}_{record.id}"
 
 
 def description_of(collection: Collection) -> str:

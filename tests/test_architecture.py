@@ -43,6 +43,7 @@ LAYERS = {
     "separable": 1,
     "strictness": 1,
     "values": 1,
+    "templates": 1,
     "atomic": 2,
     "crew": 2,
     "decoding": 2,
@@ -157,6 +158,8 @@ LAYERS = {
     "named_entries": 15,
     "nilearn_api": 15,
     "testing": 15,
+    "reader_catalogs": 16,
+    "readers": 16,
     "cli_output": 16,
     "cli_text": 16,
     "catalog": 16,
@@ -188,7 +191,14 @@ OWNERS = {
     "isal": {"inflation"},
     "tqdm": {"pool"},
     "pandas": {"exploring", "freezing", "matches", "tables"},
-    "intake": {"catalog", "demo", "driver", "named_entries"},
+    "intake": {
+        "catalog",
+        "demo",
+        "driver",
+        "named_entries",
+        "reader_catalogs",
+        "readers",
+    },
     "sqlite3": {"segment"},
     "click": {
         "cli",
@@ -210,7 +220,13 @@ FREE = {"numpy"}
 DOOR = LAYERS["driver"]
 """The layer from which on ``import intake_neurovault`` itself is allowed."""
 
-LIGHT = ["intake_neurovault", "intake_neurovault.driver", "intake_neurovault.cli"]
+LIGHT = [
+    "intake_neurovault",
+    "intake_neurovault.catalog",
+    "intake_neurovault.cli",
+    "intake_neurovault.driver",
+    "intake_neurovault.readers",
+]
 HEAVY = [
     "nilearn",
     "nibabel",

@@ -100,8 +100,11 @@ def test_the_package_alone_loads_nothing_else(loaded: Loaded) -> None:
     assert modules & (HEAVY | {"intake", "fsspec", "click"}) == set()
 
 
-def test_importing_intake_loads_nothing_of_ours(loaded: Loaded) -> None:
-    assert ours(loaded("import intake\nassert 'neurovault' in intake.cat")) == set()
+def test_importing_intake_loads_the_readers_and_little_else(loaded: Loaded) -> None:
+    modules = loaded("import intake\nassert 'neurovault' in intake.cat")
+    light = {f"intake_neurovault.{name}" for name in ("errors", "readers", "templates")}
+    assert ours(modules) == {"intake_neurovault", *light}
+    assert modules & HEAVY == set()
 
 
 @pytest.mark.parametrize(
@@ -110,6 +113,7 @@ def test_importing_intake_loads_nothing_of_ours(loaded: Loaded) -> None:
         "import intake\nintake.open_neurovault",
         "import intake\ncat = intake.cat.neurovault\nassert list(cat)\ndir(cat)",
         "import intake\nassert list(intake.cat.neurovault.search('pain'))",
+        "import intake\nintake.open_neurovault\nintake.open_neurovault_catalog",
     ],
 )
 def test_opening_a_catalog_loads_the_driver_but_nothing_heavy(
