@@ -15,9 +15,9 @@ from urllib.parse import unquote, urlsplit
 import yaml
 
 from intake_neurovault import atomic
-from intake_neurovault.catalog_files import templated
 from intake_neurovault.errors import ArgumentError, LockError, StoreError
 from intake_neurovault.locks import KIND, Lock
+from intake_neurovault.templates import templated
 
 SUFFIX = ".lock.json"
 """What the names of lock files end in."""
