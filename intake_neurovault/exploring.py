@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Self
 
 import pandas as pd
 
 from intake_neurovault import counting, cube
+from intake_neurovault.errors import UnknownArgumentError
 from intake_neurovault.filters import Every
 from intake_neurovault.found import Found
 from intake_neurovault.narrowing import Selection, narrowed, sampled
 from intake_neurovault.nifti import Reader
-from intake_neurovault.parameters import parse_switch, reject_unknown
+from intake_neurovault.parameters import DEFAULTS, parse_switch, reject_unknown
 from intake_neurovault.query import Query
 from intake_neurovault.sieve import Predicate
 from intake_neurovault.tables import unique_values
@@ -144,7 +145,7 @@ class Explorable(ABC):
         >>> nothing.search(image_terms={"map_type": "Z map"}).to_arguments()
         {'image_terms': {'map_type': 'Z map'}, 'image_ids': []}
         """
-        reject_unknown(unknown, _CHANGEABLE, where=".search() of a result")
+        _refuse(unknown)
         reading = {
             "grid": grid,
             "interpolation": interpolation,
@@ -281,6 +282,17 @@ class Explorable(ABC):
         table = self.df
         found = {name: len(unique_values(table, name)) for name in table.columns}
         return pd.Series(found, dtype="int64", name="nunique")
+
+
+def _refuse(unknown: Iterable[str]) -> None:
+    for name in unknown:
+        if name in DEFAULTS:
+            msg = (
+                f".search() of a result cannot change {name!r}, since server and store "
+                f"stay; give it to intake_neurovault.search() instead."
+            )
+            raise UnknownArgumentError(msg)
+    reject_unknown(unknown, _CHANGEABLE, where=".search() of a result")
 
 
 def _both(one: Predicate | None, other: Predicate | None) -> Predicate | None:

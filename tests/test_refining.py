@@ -210,7 +210,8 @@ def test_a_field_that_no_image_here_has_is_told(ask: Ask) -> None:
     ("arguments", "error", "text"),
     [
         ({"image_term": {}}, UnknownArgumentError, "did you mean 'image_terms'"),
-        ({"mode": "offline"}, UnknownArgumentError, r"\.search\(\) of a result has no"),
+        ({"mode": "offline"}, UnknownArgumentError, "cannot change 'mode', since serv"),
+        ({"resample": True}, UnknownArgumentError, "choose the grid with grid="),
         ({"max_images": "x"}, ArgumentError, "max_images='x'"),
         ({"image_ids": "x"}, ArgumentError, "image_ids"),
         ({"grid": "mni"}, ArgumentError, "grid"),
