@@ -129,12 +129,12 @@ def ref_in(key: object) -> CollectionRef:
     numbered = _NUMBERED.fullmatch(key.strip()) if isinstance(key, str) else None
     try:
         return parse_collection_ref(numbered[1] if numbered else key)
-    except ArgumentError as error:
+    except ArgumentError:
         msg = (
             f"{shown(key)} is no collection: name one by its number, such as 1952, by "
             "its name in the list, or a private one by 'env:NAME'."
         )
-        raise KeyError(msg) from error
+        raise KeyError(msg) from None
 
 
 def mentioning(text: str) -> dict[str, Any]:

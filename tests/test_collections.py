@@ -586,3 +586,36 @@ def test_many_collections_in_a_notebook(data_dir: Path) -> None:
     assert page.count("<li>") == 11
     assert "and 1,240 more" in page
     assert numbers(cat) == list(range(1, 1251))
+
+
+# ---- what cannot be had ----------------------------------------------------------
+
+
+def test_named_collections_that_cannot_be_had(opened: Open) -> None:
+    some = [658, 777, 1952]
+    with pytest.raises(MissingError, match="777"):
+        list(opened(collection_ids=some))
+    cat = opened(collection_ids=some, errors="warn")
+    with pytest.warns(NeuroVaultWarning, match="777"):
+        assert numbers(cat) == [658, 1952]
+    assert cat.failures["collection_id"].tolist() == [777]
+    quiet = opened(collection_ids=some, errors="skip")
+    assert numbers(quiet) == [658, 1952]
+    assert quiet.failures["collection_id"].tolist() == [777]
+
+
+def test_a_token_that_is_not_set(opened: Open) -> None:
+    cat = opened(collection_ids=["env:NOT_SET", 658], errors="skip")
+    assert numbers(cat) == [658]
+    assert "NOT_SET" in cat.failures["reason"].item()
+
+
+def test_offline_without_a_list(opened: Open, fresh_server: NeuroVaultServer) -> None:
+    cat = opened(mode="offline")
+    with pytest.warns(NeuroVaultWarning, match="never listed completely"):
+        assert list(cat) == []
+    assert fresh_server.requests == []
+    assert len(opened(max_images=1)[658].fetch()) == 1
+    some = opened(mode="offline", errors="skip")
+    assert numbers(some) == [658]
+    assert len(some[658]) == 20
