@@ -139,8 +139,8 @@ def search(
     workers : int
         How many requests run at a time, 1 to 16.
     errors : {"raise", "warn", "skip"}, optional
-        What a failure does; by default ``"raise"`` with explicit ids and
-        ``"warn"`` otherwise. What failed in searching or fetching stands in
+        What a failure does; by default ``"raise"`` with explicit ids or `frozen`,
+        and ``"warn"`` otherwise. What failed in searching or fetching stands in
         ``.failures``; while computing, a map that cannot be had raises, or is NaN.
     progress : bool, optional
         Whether to show progress bars; None: only where somebody watches.
@@ -235,7 +235,7 @@ def _lock(given: dict[str, Any], arguments: Mapping[str, Any]) -> Lock:
         raise ArgumentError(msg)
     lock = read_lock(given["frozen"])
     if "://" not in given["frozen"]:
-        given["frozen"] = str(Path(given["frozen"]).absolute())
+        given["frozen"] = str(Path(given["frozen"]).expanduser().absolute())
     return lock
 
 

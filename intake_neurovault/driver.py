@@ -268,6 +268,16 @@ class NeuroVaultSource(Declared, DataSource):
         """
         return self.result.freeze(path, name, overwrite)
 
+    def thaw(self) -> SearchResult:
+        """Ask the frozen query anew, for what the server has now.
+
+        Returns
+        -------
+        SearchResult
+            As `SearchResult.thaw` gives it.
+        """
+        return self.result.thaw()
+
     def changes(self) -> pd.DataFrame:
         """Ask the server what changed since this was frozen.
 

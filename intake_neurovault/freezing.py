@@ -163,13 +163,17 @@ class Freezable:
         listings = replace(vault.mirror.listings, since=time.time())
         if not listings.offline:
             listings = replace(listings, mode="update")
+        query = replace(lock.query, words=self.query.words)
         changed = {"url": listings.client.url, "mode": listings.mode}
         kept = {k: v for k, v in self._settings if k not in ("frozen", *changed)}
+        # NOTE: frozen queries are strict by default, others depend on what they ask.
+        errors = kept.get("errors", "raise" if query.explicit else "warn")
+        pool = replace(vault.pool, errors=errors)
         mirror = replace(vault.mirror, listings=listings)
         return type(self)(
-            replace(lock.query, words=self.query.words),
+            query,
             self.reader,
-            Vault(mirror, vault.pool, vault.room),
+            Vault(mirror, pool, vault.room),
             chunks=self._chunks,
             settings=(*kept.items(), *changed.items()),
         )

@@ -182,11 +182,11 @@ class FrozenVault(Vault):
         if self.mirror.offline:
             self._refuse(lacking)
             return
+        # NOTE: a list is asked for anew, once for each result that is opened.
+        anew = replace(self.mirror.listings, mode="update")
+        wide = bool(self.lock.query.collection_ids)
         try:
-            wide = bool(self.lock.query.collection_ids)
-            now = look_again(
-                self.mirror.listings, self.pool, self.lock, lacking, search=wide
-            )
+            now = look_again(anew, self.pool, self.lock, lacking, search=wide)
             lost = self._lost([i for i in lacking if i.file and now.differs(i.file)])
             changes = (
                 changes_since(self.mirror, self.pool, self.lock, lost)

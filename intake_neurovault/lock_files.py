@@ -104,7 +104,7 @@ class Target:
             If it is no such path or name, if files are there and may not be replaced,
             or if they are not ours.
         """
-        catalog = Path(os.fsdecode(path))
+        catalog = Path(os.fsdecode(path)).expanduser()
         if catalog.suffix.lower() not in (".yaml", ".yml"):
             msg = (
                 f"freeze({os.fsdecode(path)!r}) must name a catalog, such as "
@@ -259,7 +259,7 @@ it: put it there, or freeze the query again.
         )
         raise LockError(msg)
     try:
-        content = json.loads(Path(text).read_text("utf-8"))
+        content = json.loads(Path(text).expanduser().read_text("utf-8"))
     except OSError as error:
         msg = (
             f"{name} cannot be read ({error.strerror}); it belongs beside the catalog "

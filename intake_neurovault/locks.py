@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -25,7 +26,7 @@ from intake_neurovault.filters import Step
 from intake_neurovault.found import Found
 from intake_neurovault.query import Query
 from intake_neurovault.records import Collection, Image, ImageFile
-from intake_neurovault.refs import Token
+from intake_neurovault.refs import Token, parse_id
 
 FORMAT = 1
 """Version of the content of lock files; of any other version none is read."""
@@ -33,6 +34,8 @@ FORMAT = 1
 KIND = "frozen query of intake-neurovault"
 """What a lock file says that it is."""
 
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 NOT_FROZEN = (
     "This result is not frozen: result.freeze('maps.yaml') freezes it, and "
@@ -289,10 +292,17 @@ def _parsed(content: Mapping[str, Any]) -> Lock:
 
 
 def _image(row: Mapping[str, Any], url: str, token: Token | None) -> Image:
+    # NOTE: what becomes part of an address or of the name of a file is looked at
+    # twice, since anybody may write a lock.
+    odd = _SHA256.fullmatch(row["sha256"]) is None or not row["path"].startswith("/")
+    ids = parse_id(row["id"]), parse_id(row["collection_id"])
+    if odd or not (row["size"] is None or row["size"] > 0):
+        msg = f"{row} is no file"
+        raise ValueError(msg)
     image = Image.from_json(row["record"], base_url=url, token=token)
     file = ImageFile(
-        image_id=row["id"],
-        collection_id=row["collection_id"],
+        image_id=ids[0],
+        collection_id=ids[1],
         path=row["path"],
         file_size=row["size"],
         modify_date=row["modify_date"],

@@ -8,6 +8,7 @@ import pickle
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from textwrap import indent
@@ -23,6 +24,7 @@ from dask.base import tokenize
 from studies import content, study_archive
 
 from intake_neurovault import Cache, SearchResult, search
+from intake_neurovault.atomic import is_temporary
 from intake_neurovault.errors import (
     ArgumentError,
     ChangedError,
@@ -273,6 +275,51 @@ def test_the_rest_is_served(
     assert frozen.missing() == GONE
 
 
+def test_a_young_list_does_not_hide_what_changed(
+    ask: Ask, archive: Archive, lock: Path, elsewhere: Path
+) -> None:
+    assert len(ask(collection_ids=[HOME], data_dir=elsewhere)) == len(IDS)
+    change(archive)
+    frozen = ask(frozen=lock, data_dir=elsewhere)
+    with pytest.raises(ChangedError, match=r"^2 of 5 images frozen on"):
+        frozen.to_dask()
+
+
+def test_a_list_is_asked_for_once(
+    ask: Ask, served: NeuroVaultServer, lock: Path, elsewhere: Path
+) -> None:
+    served.clear_requests()
+    maps = list(ask(frozen=lock, data_dir=elsewhere).read_chunked())
+    assert len(maps) == len(IDS)
+    assert len(asked(served, r"/collections/2/images/$")) == 1
+
+
+def test_what_changes_after_the_cube_was_made(
+    ask: Ask, archive: Archive, lock: Path, elsewhere: Path
+) -> None:
+    cube = ask(frozen=lock, data_dir=elsewhere, chunks=1).to_dask()
+    change(archive)
+    with pytest.raises(ChangedError, match=r"image 2001 .*\.changes\(\) lists all tha"):
+        cube.maps.sel(image=UPLOADED).compute()
+    assert cube.maps.sel(image=EDITED).compute().notnull().any()
+
+
+def test_a_query_by_terms_is_looked_up_by_ids(
+    ask: Ask, archive: Archive, tmp_path: Path, elsewhere: Path
+) -> None:
+    terms = {"name": {"$contains": "map"}, "collection_id": [1, HOME]}
+    path = ask(image_terms=terms).freeze(tmp_path / "a.yaml")
+    frozen = ask(frozen=path.with_suffix(".lock.json"), data_dir=elsewhere)
+    assert frozen.changes().empty
+    archive.remove_image(frozen.keys()[0])
+    with pytest.raises(ChangedError, match=rf"^1 of {len(frozen)} images frozen on"):
+        frozen.fetch()
+    archive.edit_image(frozen.keys()[1], name="out of reach of the terms")
+    table = frozen.changes()
+    assert table.what.tolist() == ["deleted", "edited"]
+    assert table.id.tolist() == frozen.keys()[:2]
+
+
 def test_skipping_is_silent(
     ask: Ask, archive: Archive, lock: Path, elsewhere: Path
 ) -> None:
@@ -358,7 +405,9 @@ def test_accepting_the_changes(
     ask: Ask, archive: Archive, catalog: Path, lock: Path
 ) -> None:
     new = change(archive)
-    thawed = ask(frozen=lock).thaw()
+    thawed = intake.open_catalog(str(catalog)).maps.thaw()
+    assert thawed.to_arguments()["mode"] == "update"
+    assert search(**thawed.to_arguments()) == thawed
     assert thawed.keys() == [SAME, UPLOADED, EDITED, IDS[4], new]
     thawed.freeze(catalog, overwrite=True)
     again = ask(frozen=lock)
@@ -927,3 +976,22 @@ def test_with_workers_that_are_processes(
     cold = json.loads(run_python(code, str(catalog), "processes").stdout)
     warm = json.loads(run_python(OPEN, str(catalog)).stdout)
     assert cold == warm
+
+
+def test_many_processes_open_it_at_once(
+    ask: Ask,
+    archive: Archive,
+    catalog: Path,
+    elsewhere: Path,
+    run_python: Callable[..., Any],
+) -> None:
+    text = catalog.read_text("utf-8").replace("data_dir: ", f"data_dir: {elsewhere} #")
+    catalog.write_text(text)
+    with ThreadPoolExecutor(3) as crew:
+        runs = [crew.submit(run_python, OPEN, str(catalog)) for _ in range(3)]
+    one, *others = (json.loads(run.result().stdout) for run in runs)
+    assert others == [one, one]
+    change(archive)
+    ask(collection_ids=[HOME], data_dir=elsewhere, mode="update").fetch()
+    assert json.loads(run_python(OPEN, str(catalog)).stdout) == one
+    assert not [each for each in elsewhere.rglob(".*") if is_temporary(each.name)]

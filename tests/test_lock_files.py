@@ -149,6 +149,12 @@ def test_a_file_address_is_a_path(catalog: Path) -> None:
     assert read_lock(lock.as_uri()) == read_lock(lock) == read_lock(str(lock))
 
 
+def test_a_path_from_home(catalog: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(catalog.parent))
+    assert read_lock("~/maps.lock.json") == LOCK
+    assert Target.parse("~/other.yaml").write(LOCK, {}) == catalog.parent / "other.yaml"
+
+
 def test_a_lock_that_is_not_there(tmp_path: Path) -> None:
     match = r"maps\.lock\.json cannot be read \(No such file or directory\); it belongs"
     with pytest.raises(LockError, match=match):

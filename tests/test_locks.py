@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import pickle
 from dataclasses import replace
@@ -169,13 +170,33 @@ def test_other_formats(number: object) -> None:
 
 
 def test_what_has_a_good_checksum_and_makes_no_sense() -> None:
-    # Whoever writes such a file by hand may compute the checksum too.
-    lock = lock_of(frozen_image(3))
-    odd = replace(lock, steps=(Step(**{"term": "a", "removed": 1, "alone": 1}),))
-    content = odd.to_json()
-    del content["images"]
-    content.pop("checksum")
-    content["checksum"] = Lock.from_json.__func__.__globals__["_digest"](content)
+    content = lock_of(frozen_image(3)).to_json()
+    for name in ("checksum", "images"):
+        del content[name]
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    content["checksum"] = hashlib.sha256(text.encode()).hexdigest()
+    with pytest.raises(LockError, match=r"^The lock was altered or damaged"):
+        Lock.from_json(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sha256", "../../../somewhere"),
+        ("sha256", "A" * 64),
+        ("path", "@other.org/3.nii.gz"),
+        ("size", -1),
+        ("size", 0),
+        ("id", "../3"),
+        ("collection_id", None),
+    ],
+)
+def test_a_lock_written_by_hand_leads_nowhere_else(name: str, value: object) -> None:
+    content = lock_of(frozen_image(3)).to_json()
+    del content["checksum"]
+    content["images"][0][name] = value
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    content["checksum"] = hashlib.sha256(text.encode()).hexdigest()
     with pytest.raises(LockError, match=r"^The lock was altered or damaged"):
         Lock.from_json(content)
 
