@@ -97,10 +97,11 @@ def search(
         At most so many; None for all. The default of 100 does not apply to
         explicit ids.
     frozen : path, optional
-        The lock that `SearchResult.freeze` wrote, ``"….lock.json"``, in place of the
-        arguments above: exactly the images that were found then, with their records
-        and bytes. What is not in the store is fetched if the server still has it;
-        ``errors`` is ``"raise"`` by default, and ``.changes()`` tells what changed.
+        The lock that `SearchResult.freeze` wrote, ``"….lock.json"``: exactly the
+        images that were found then, with their records and bytes; with arguments of
+        those above, what they choose of these. What is not in the store is fetched if
+        the server still has it; ``errors`` is ``"raise"`` by default, and
+        ``.changes()`` tells what changed.
     grid : str, float, mapping, path or None
         ``"mni152-3mm"``, ``"mni152-2mm"``, ``"mni152-1mm"``, a voxel size in
         millimetres, ``{"affine": 4 × 4, "shape": 3}``, the path of a NIfTI file
@@ -182,17 +183,19 @@ def search(
         name: _plain(value) for name, value in arguments.items() if name in _SETTINGS
     }
     reject_unknown(unknown, where="search()")
-    lock = None if frozen is None else _lock(given, arguments)
+    lock = None if frozen is None else _lock(given)
     terms, predicate = split_terms(image_terms, "image_terms")
+    if lock is not None and terms is None:
+        terms = {}  # the basic ones are for what is not chosen yet
     query = Query.parse(
         image_terms=terms,
-        collection_terms=_only_declarative(collection_terms),
+        collection_terms=_only_declarative(collection_terms, lock),
         image_ids=image_ids,
         collection_ids=collection_ids,
-        max_images=max_images,
+        max_images=_cap(max_images, lock),
         fetch_neurosynth_words=fetch_neurosynth_words,
     )
-    if lock is not None:
+    if lock is not None and all(arguments[name] is DEFAULTS[name] for name in _WHAT):
         query = replace(lock.query, words=query.words)
     reader = Reader.parse(
         grid=_grid(grid, resample),
@@ -224,19 +227,15 @@ def search(
     )
 
 
-# Reads the lock of a frozen query, which says what else is not to be said.
-def _lock(given: dict[str, Any], arguments: Mapping[str, Any]) -> Lock:
-    said = [name for name in _WHAT if arguments[name] is not DEFAULTS[name]]
-    if said:
-        msg = (
-            f"frozen= says which images, and so does {said[0]}=; leave one of them "
-            "out. result.thaw() asks the frozen query anew."
-        )
-        raise ArgumentError(msg)
+def _lock(given: dict[str, Any]) -> Lock:
     lock = read_lock(given["frozen"])
     if "://" not in given["frozen"]:
         given["frozen"] = str(Path(given["frozen"]).expanduser().absolute())
     return lock
+
+
+def _cap(max_images: float | str | None, lock: Lock | None) -> float | str | None:
+    return None if lock and max_images is DEFAULT_MAX_IMAGES else max_images
 
 
 def _server(url: str | None, lock: Lock | None) -> str | None:
@@ -267,7 +266,9 @@ def _check_folder(data_dir: object) -> None:
         raise ArgumentError(msg)
 
 
-def _only_declarative(terms: object) -> Any:
+def _only_declarative(terms: object, lock: Lock | None) -> Any:
+    if terms is None and lock is not None:
+        return {}
     mapping, predicate = split_terms(terms, "collection_terms")
     if predicate is None:
         return mapping

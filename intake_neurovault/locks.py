@@ -16,12 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from intake_neurovault.errors import (
-    Failure,
-    FilterError,
-    LockError,
-    NeuroVaultError,
-)
+from intake_neurovault.errors import Failure, LockError, NeuroVaultError
 from intake_neurovault.filters import Step
 from intake_neurovault.found import Found
 from intake_neurovault.query import Query
@@ -126,7 +121,7 @@ class Lock:
         Parameters
         ----------
         query : Query
-            The frozen query.
+            The frozen query, or what chooses of its images.
 
         Returns
         -------
@@ -135,16 +130,18 @@ class Lock:
 
         Raises
         ------
-        FilterError
-            If the query has further conditions.
+        ArgumentError
+            If it names a private collection by its literal token.
         """
-        if not self.covers(query):
-            msg = (
-                "A choice among frozen images cannot be written as arguments of a "
-                "search; freeze it in turn: result.freeze('other.yaml')."
-            )
-            raise FilterError(msg)
-        return {"fetch_neurosynth_words": True} if query.words else {}
+        if self.covers(query):
+            return {"fetch_neurosynth_words": True} if query.words else {}
+        # NOTE: of frozen images nobody has other terms, or a limit, by default.
+        return {
+            **query.to_arguments(),
+            "image_terms": query.image_filter.to_mapping(),
+            "collection_terms": query.collection_filter.to_mapping(),
+            "max_images": query.max_images,
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Write the content of a lock file.

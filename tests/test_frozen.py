@@ -736,24 +736,44 @@ def test_a_literal_token_is_refused_before_anything_is_asked(
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("arguments", "expected"),
     [
-        ("image_terms", {"name": "x"}),
-        ("image_terms", {}),
-        ("collection_terms", {"id": 3}),
-        ("image_ids", [3]),
-        ("collection_ids", 3),
-        ("max_images", 5),
-        ("max_images", None),
-        ("max_images", 100),
+        ({"image_terms": {}}, IDS),
+        ({"image_terms": {"name": "no such"}}, []),
+        ({"image_terms": lambda image: image["id"] != SAME}, IDS[1:]),
+        ({"collection_terms": {"id": 99}}, []),
+        ({"image_ids": [DELETED, SAME]}, [SAME, DELETED]),
+        ({"collection_ids": HOME, "max_images": 2}, IDS[:2]),
+        ({"max_images": 3}, IDS[:3]),
+        ({"max_images": None}, IDS),
+        ({"max_images": 100}, IDS),
     ],
 )
-def test_frozen_says_which_images(ask: Ask, lock: Path, name: str, value: Any) -> None:
-    match = rf"^frozen= says which images, and so does {name}=; leave one of them out"
-    with pytest.raises(ArgumentError, match=match):
-        ask(frozen=lock, **{name: value})
-    with pytest.raises(ArgumentError, match=match):
-        intake.open_neurovault(frozen=str(lock), **{name: value})
+def test_other_arguments_choose_of_what_is_frozen(
+    ask: Ask,
+    served: NeuroVaultServer,
+    lock: Path,
+    arguments: dict[str, Any],
+    expected: list[int],
+) -> None:
+    served.clear_requests()
+    some = ask(frozen=lock, **arguments)
+    assert some.keys() == expected
+    assert some.vault.pool.errors == "raise"
+    assert asked(served) == []
+
+
+def test_what_was_chosen_can_be_written(ask: Ask, lock: Path) -> None:
+    some = ask(frozen=lock, image_terms={"id": {"$gt": SAME}}, max_images=2)
+    written = some.to_arguments()
+    assert search(**written) == some
+    source = intake.open_neurovault(**written)
+    assert source.keys() == [UPLOADED, DELETED]
+    assert source.search(max_images=1).keys() == [UPLOADED]
+    drawn = source.sample(1, seed=3)
+    assert drawn.keys() == some.sample(1, seed=3).keys()
+    assert pickle.loads(pickle.dumps(drawn)) == drawn
+    assert source(max_images=None).keys() == IDS[1:]
 
 
 def test_the_other_arguments_are_as_ever(ask: Ask, lock: Path) -> None:
@@ -859,8 +879,8 @@ def test_a_choice_among_frozen_images(
     assert chosen.explain().removed.tolist() == [2]
     assert chosen.read().sizes["image"] == 3
     assert frozen.sample(2).keys() == frozen.sample(2).keys()
-    with pytest.raises(FilterError, match=r"freeze it in turn"):
-        chosen.to_arguments()
+    assert search(**chosen.to_arguments()) == chosen
+    assert search(**chosen.to_arguments()).keys() == [2002, 2003, 2004]
     path = chosen.freeze(tmp_path / "chosen.yaml")
     assert ask(frozen=path.with_suffix(".lock.json")).keys() == [2002, 2003, 2004]
     assert asked(served) == []
