@@ -156,7 +156,7 @@ LAYERS = {
     "nilearn_terms": 14,
     "upkeep": 14,
     "directory": 15,
-    "named_entries": 15,
+    "named_entries": 16,
     "nilearn_api": 15,
     "testing": 15,
     "reader_catalogs": 16,
