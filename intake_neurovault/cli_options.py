@@ -217,7 +217,7 @@ def search_for(entry: str | None, given: Mapping[str, Any]) -> SearchResult:
 
 def _from_entry(entry: str, said: Mapping[str, Any]) -> SearchResult:
     """Begin with an entry, and narrow it down."""
-    result = intake_neurovault.open_entry(entry).result
+    result = intake_neurovault.open_entry(entry)
     query, arguments = result.query, {"errors": "skip", **result.to_arguments()}
     if "frozen" in arguments:
         what = {name: said[name] for name in _WHAT if name in said}

@@ -155,7 +155,6 @@ LAYERS = {
     "nilearn_terms": 14,
     "upkeep": 14,
     "directory": 15,
-    "named_entries": 15,
     "nilearn_api": 15,
     "testing": 15,
     "reader_catalogs": 16,
@@ -168,6 +167,7 @@ LAYERS = {
     "nilearn_samples": 16,
     "cli_cache": 17,
     "cli_options": 17,
+    "named_entries": 17,
     "cli_freeze": 18,
     "cli_search": 18,
     "cli_show": 18,
@@ -210,7 +210,13 @@ OWNERS = {
         "cli_show",
         "cli_types",
     },
-    "yaml": {"catalog", "catalog_files", "lock_files", "typed_terms"},
+    "yaml": {
+        "catalog",
+        "catalog_files",
+        "lock_files",
+        "named_entries",
+        "typed_terms",
+    },
 }
 """Who may import what; the longest matching name counts."""
 
