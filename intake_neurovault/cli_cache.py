@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,16 +9,9 @@ import click
 
 import intake_neurovault
 from intake_neurovault import cli_text
+from intake_neurovault.cli_output import echo_json, end
+from intake_neurovault.cli_types import data_dir_option, json_option
 
-data_dir_option = click.option(
-    "--data-dir",
-    metavar="FOLDER",
-    help="nilearn's data folder. Default: NILEARN_SHARED_DATA, NILEARN_DATA, or "
-    "~/nilearn_data.",
-)
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="JSON, for machines."
-)
 collections_option = click.option(
     "--collection",
     "collection_ids",
@@ -74,7 +66,7 @@ def show_info(
     """  # noqa: D301  \b keeps click from filling the lines
     holdings = intake_neurovault.Cache.parse(data_dir).info(collection_id)
     if as_json:
-        _echo_json(holdings.to_json())
+        echo_json(holdings.to_json())
     elif not holdings.exists:
         _echo(cli_text.no_store(holdings.root))
     elif collection_id is not None and not holdings.files:
@@ -120,14 +112,14 @@ def verify_files(
         collection_ids=collection_ids or None, dry_run=dry_run
     )
     if as_json:
-        _echo_json(found.to_json())
+        echo_json(found.to_json())
     elif not found.exists:
         _echo(cli_text.no_store(found.root))
     else:
         _echo(cli_text.checkup_lines(found))
         if not found.whole:
             click.echo('To fetch what is lost: "neurovault cache repair".')
-    _end(found.whole)
+    end(good=found.whole)
 
 
 @cache.command("repair")
@@ -196,12 +188,12 @@ def repair_files(
         collection_ids=collection_ids or None, **server
     )
     if as_json:
-        _echo_json(done.to_json())
+        echo_json(done.to_json())
     elif not done.before.exists:
         _echo(cli_text.no_store(done.before.root))
     else:
         _echo(cli_text.repair_lines(done))
-    _end(done.whole)
+    end(good=done.whole)
 
 
 @cache.command("clear")
@@ -272,28 +264,19 @@ def clear_files(
         _echo(cli_text.plan_lines(plan))
     if dry_run or not plan.items:
         if as_json:
-            _echo_json({"dry_run": dry_run, **plan.to_json()})
-        _end(dry_run or not plan.left)
+            echo_json({"dry_run": dry_run, **plan.to_json()})
+        end(good=dry_run or not plan.left)
         return
     if not yes:
         click.confirm("Remove them?", abort=True)
     done = plan.carry_out()
     if as_json:
-        _echo_json({"dry_run": False, **done.to_json()})
+        echo_json({"dry_run": False, **done.to_json()})
     else:
         _echo(cli_text.cleared_lines(plan, done))
-    _end(not done.left)
-
-
-def _end(good: bool) -> None:
-    if not good:
-        raise click.exceptions.Exit(1)
+    end(good=not done.left)
 
 
 def _echo(lines: Iterable[str]) -> None:
     for line in lines:
         click.echo(line)
-
-
-def _echo_json(content: object) -> None:
-    click.echo(json.dumps(content, indent=2))

@@ -10,7 +10,13 @@ import click
 
 import intake_neurovault
 from intake_neurovault.cli_output import as_options
-from intake_neurovault.cli_types import Cap, Condition, Several
+from intake_neurovault.cli_types import (
+    Cap,
+    Condition,
+    Several,
+    data_dir_option,
+    json_option,
+)
 from intake_neurovault.errors import ArgumentError, UnknownArgumentError
 from intake_neurovault.schema import (
     COLLECTION_FIELDS,
@@ -30,13 +36,6 @@ _WHAT = (
     *("image_ids", "collection_ids", "max_images"),
 )
 
-_json = click.option("--json", "as_json", is_flag=True, help="JSON, for machines.")
-_data_dir = click.option(
-    "--data-dir",
-    metavar="FOLDER",
-    help="nilearn's data folder. Default: NILEARN_SHARED_DATA, NILEARN_DATA, or "
-    "~/nilearn_data.",
-)
 _mode = click.option(
     "--mode",
     type=click.Choice(["download_new", "overwrite", "offline", "update"]),
@@ -123,7 +122,7 @@ _server = (
         help="How old a list may be before it is asked for again: 12h, 7d.  "
         "[default: 1d]",
     ),
-    _data_dir,
+    data_dir_option,
     _url,
     _hosts,
     _timeout,
@@ -151,7 +150,7 @@ def asking(command: Command) -> Command:
     callable
         The command.
     """
-    return _with(command, *_query, *_server, _errors, _json)
+    return _with(command, *_query, *_server, _errors, json_option)
 
 
 def looking(command: Command) -> Command:
@@ -167,7 +166,7 @@ def looking(command: Command) -> Command:
     callable
         The command.
     """
-    return _with(command, *_server, _json)
+    return _with(command, *_server, json_option)
 
 
 def _with(command: Command, *options: Callable[[Command], Command]) -> Command:
@@ -217,7 +216,7 @@ def search_for(entry: str | None, given: Mapping[str, Any]) -> SearchResult:
 
 def _from_entry(entry: str, said: Mapping[str, Any]) -> SearchResult:
     """Begin with an entry, and narrow it down."""
-    result = intake_neurovault.open_entry(entry).result
+    result = intake_neurovault.open_entry(entry)
     query, arguments = result.query, {"errors": "skip", **result.to_arguments()}
     if "frozen" in arguments:
         what = {name: said[name] for name in _WHAT if name in said}

@@ -38,6 +38,16 @@ _VALUES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+data_dir_option = click.option(
+    "--data-dir",
+    metavar="FOLDER",
+    help="nilearn's data folder. Default: NILEARN_SHARED_DATA, NILEARN_DATA, or "
+    "~/nilearn_data.",
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="JSON, for machines."
+)
+
 GRIDS = ("mni152-3mm", "mni152-2mm", "mni152-1mm", "native")
 """The grids that have names."""
 

@@ -327,6 +327,28 @@ def test_an_entry_of_a_catalog(run: Run, tmp_path: Path) -> None:
     assert set(narrowed.stdout.split()) < set(everything)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sources: {x: {driver: csv, args: {urlpath: a.csv}}}", "is no query on"),
+        ("sources: {x: {driver: neurovault, args: {max_image: 3}}}", "max_images"),
+        ("sources: {x: {driver: no_such_driver, args: {}}}", "cannot be read"),
+        ("sources: [", "cannot be read"),
+        ("sources: {x: 3}", "cannot be read"),
+        ("sources: {a: {driver: csv}, b: {driver: csv}}", "it has a, b."),
+    ],
+)
+def test_catalogs_that_are_not_understood(
+    run: Run, tmp_path: Path, text: str, message: str
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text, encoding="utf-8")
+    result = run("search", str(file))
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+    assert len(error_of(result).splitlines()) == 1
+
+
 def test_an_entry_without_terms_keeps_its_defaults(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     entry = {"driver": "neurovault", "args": {"max_images": 50}}

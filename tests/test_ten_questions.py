@@ -6,6 +6,7 @@ it finds. Whoever makes a door adds it to `DOORS`.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from typing import Any
 
 import intake
 import pytest
+from click.testing import CliRunner
 
 import intake_neurovault
+from intake_neurovault.cli import main
 from intake_neurovault.readers import NeuroVaultSearch
 from intake_neurovault.testing import Archive, NeuroVaultServer
 
@@ -140,11 +143,90 @@ def through_a_reader(arguments: Arguments, _: Path) -> list[int]:
     return NeuroVaultSearch(**arguments).read().keys()
 
 
+def quoted(value: object) -> str:
+    """A value as it is typed: text in quotes, which are doubled within."""
+    if isinstance(value, str):
+        return '"' + value.replace('"', '""') + '"'
+    return json.dumps(value)
+
+
+SIGNS = {"$gte": ">=", "$gt": ">", "$lte": "<=", "$lt": "<", "$ne": "!=", "$regex": "~"}
+
+
+def typed(terms: Record) -> Iterator[str]:
+    """Terms as they are typed; what has no sign is written as a mapping."""
+    if not terms:
+        yield "{}"
+    for name, wanted in terms.items():
+        if name.startswith("$"):
+            yield json.dumps({name: wanted})
+        elif wanted is None:
+            yield f"!{name}"
+        elif isinstance(wanted, dict):
+            for operator, value in wanted.items():
+                bare = operator == "$regex"
+                yield f"{name}{SIGNS[operator]}{value if bare else quoted(value)}"
+        else:
+            some = wanted if isinstance(wanted, list) else [wanted]
+            yield f"{name}={','.join(map(quoted, some))}"
+
+
+def on_the_command_line(*arguments: str) -> list[int]:
+    """Run the command, and read what it gives to machines and to other programs."""
+    runner = CliRunner()
+    found = runner.invoke(main, ["search", *arguments, "--json"])
+    assert (found.exit_code, found.stderr) == (0, "")
+    ids = [each["id"] for each in json.loads(found.stdout)["images"]]
+    shown = runner.invoke(
+        main, ["search", *arguments, "--columns", "id", "--no-header"]
+    )
+    assert shown.stdout.split() == [str(number) for number in ids]
+    return ids
+
+
+def options(arguments: Arguments) -> Iterator[str]:
+    """All arguments but the terms, as they are typed."""
+    for name, value in arguments.items():
+        if not name.endswith("_terms"):
+            some = value if isinstance(value, list) else [value or "all"]
+            yield f"--{name.replace('_', '-')}={','.join(map(str, some))}"
+
+
+def through_conditions(arguments: Arguments, _: Path) -> list[int]:
+    """Type it."""
+    given = {"where": "image_terms", "collection-where": "collection_terms"}
+    conditions = [
+        f"--{option}={condition}"
+        for option, name in given.items()
+        if name in arguments
+        for condition in typed(arguments[name])
+    ]
+    return on_the_command_line(*conditions, *options(arguments))
+
+
+def through_a_file_of_terms(arguments: Arguments, folder: Path) -> list[int]:
+    """Write the terms into a file, and type the rest."""
+    terms = {n: value for n, value in arguments.items() if n.endswith("_terms")}
+    file = folder / "terms.json"
+    file.write_text(json.dumps(terms), encoding="utf-8")
+    return on_the_command_line(f"--terms={file}", *options(arguments))
+
+
+def through_an_entry(arguments: Arguments, folder: Path) -> list[int]:
+    """Write it down as a catalog of readers, and name that on the command line."""
+    file = folder / "maps.yaml"
+    intake_neurovault.search(**arguments).to_intake(file, version=2)
+    return on_the_command_line(f"{file}:maps")
+
+
 DOORS: Mapping[str, Callable[[Arguments, Path], list[int]]] = {
     "Python": through_python,
     "YAML of version 1": through_first_version,
     "YAML of version 2": through_second_version,
     "a reader": through_a_reader,
+    "the command line": through_conditions,
+    "a file of terms": through_a_file_of_terms,
+    "an entry on the command line": through_an_entry,
 }
 
 
