@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from intake_neurovault.address import origin
@@ -24,7 +24,6 @@ host, and the name of its server, if these are not plain from the record; or the
 none."""
 
 _SHORT = (",", ":")
-_ABSENT = object()
 
 # NOTE: json.loads() takes a third of its time for what our own text does not need.
 _PARSE = json.JSONDecoder().raw_decode
@@ -46,20 +45,27 @@ class Shape:
     """The names of the fields, in their order."""
     given: tuple[str, ...]
     """Those of them that are not null, once cleaned."""
-    blank: dict[str, Any] = field(init=False, repr=False, compare=False)
-    """All of them, null, to be copied."""
-    unread: Source = field(init=False, repr=False, compare=False)
-    """Makes the fields of records at which nobody has looked."""
-    folded: Source = field(init=False, repr=False, compare=False)
-    """Makes those of records whose files are known beside the text."""
-    seen: Source = field(init=False, repr=False, compare=False)
-    """Makes those of the others."""
 
-    def __post_init__(self) -> None:
-        put(self, "blank", dict.fromkeys(self.names))
-        put(self, "unread", Unread(self))
-        put(self, "folded", Folded(self))
-        put(self, "seen", partial(_field, self))
+    # NOTE: made when they are needed, which they are for one of many equal shapes.
+    @cached_property
+    def blank(self) -> dict[str, Any]:
+        """All fields, null, to be copied."""
+        return dict.fromkeys(self.names)
+
+    @cached_property
+    def unread(self) -> Source:
+        """Makes the fields of records at which nobody has looked."""
+        return Unread(self)
+
+    @cached_property
+    def folded(self) -> Source:
+        """Makes those of records whose files are known beside the text."""
+        return Folded(self)
+
+    @cached_property
+    def seen(self) -> Source:
+        """Makes those of the others."""
+        return partial(_field, self)
 
     @classmethod
     def of(cls, record: Image | Collection) -> Shape:
@@ -119,30 +125,9 @@ class Shape:
         found: list[Any] = _PARSE(text.decode("ascii"))[0]
         return found
 
-    def fields(self, text: bytes) -> tuple[dict[str, Any], dict[str, Any], Where]:
-        """Give the content of a record.
-
-        Parameters
-        ----------
-        text : bytes
-            As `text_of` wrote it.
-
-        Returns
-        -------
-        metadata : dict
-            The cleaned fields.
-        otherwise : dict
-            Those that the server wrote otherwise.
-        where : int, list or None
-            Where the file is.
-
-        Examples
-        --------
-        >>> shape = Shape(("id", "name", "DOI"), ("id", "name"))
-        >>> shape.fields(b'[12,"a",{"DOI":"n/a"},null]')
-        ({'id': 12, 'name': 'a', 'DOI': None}, {'DOI': 'n/a'}, None)
-        """
-        *values, otherwise, where = _PARSE(text.decode("ascii"))[0]
+    def _fields(self, text: bytes) -> tuple[dict[str, Any], dict[str, Any], Where]:
+        """Give metadata, what the server wrote otherwise, and where the file is."""
+        *values, otherwise, where = self.values(text)
         # NOTE: a copy takes a fifth of the time of a mapping that grows.
         metadata = self.blank.copy()
         metadata.update(zip(self.given, values, strict=True))
@@ -204,9 +189,7 @@ def text_of(record: Image | Collection) -> bytes:
     raw, metadata = record.raw, record.metadata
     values = [value for value in metadata.values() if value is not None]
     otherwise = {
-        name: value
-        for name, value in raw.items()
-        if value is not metadata.get(name, _ABSENT)
+        name: value for name, value in raw.items() if value is not metadata[name]
     }
     file = record.file if isinstance(record, Image) else None
     where = None if file is None else _where(file, metadata)
@@ -290,7 +273,7 @@ class Folded(Unread):
 def _field(shape: Shape, record: Any, name: str) -> Mapping[str, Any]:
     if name not in _FIELDS:
         return {}
-    metadata, otherwise, where = shape.fields(record._text)
+    metadata, otherwise, where = shape._fields(record._text)
     if name == "raw":
         return {name: metadata | otherwise}
     if name == "metadata":

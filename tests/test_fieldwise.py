@@ -7,6 +7,7 @@ import pickle
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -16,12 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from maps import COARSE, record
 
-from intake_neurovault.bodies import Shape, Unread, image_of, text_of
+from intake_neurovault.bodies import Shape, Unread, folded, image_of, text_of
 from intake_neurovault.columns import image_columns
 from intake_neurovault.cube import Recipe, build
 from intake_neurovault.fieldwise import Images
 from intake_neurovault.nifti import Reader
 from intake_neurovault.records import IMAGE_FIELDS, Collection, Image
+from intake_neurovault.refs import Token
 from intake_neurovault.stacked import StackedMap
 from intake_neurovault.tables import image_table
 
@@ -94,13 +96,17 @@ def whole(fields: Sequence[dict[str, Any]]) -> list[Image]:
     return [Image.from_json(json.loads(text), base_url=URL) for text in texts]
 
 
-def as_texts(images: Sequence[Image], *, looked_at: Sequence[int] = ()) -> list[Image]:
-    """Make records as they come from the index; some are looked at already."""
+def as_texts(
+    images: Sequence[Image], *, looked_at: Sequence[int] = (), fold: Sequence[int] = ()
+) -> list[Image]:
+    """Make records as they come from the index; some are folded, or looked at."""
     shapes: dict[Shape, Shape] = {}
     found = []
     for image in images:
         shape = shapes.setdefault(Shape.of(image), Shape.of(image))
         found.append(image_of(image.id, image.collection_id, shape, text_of(image)))
+    for row in fold:
+        found[row % len(found)] = folded(images[row % len(found)])
     for row in looked_at:
         assert found[row % len(found)].metadata == images[row % len(found)].metadata
     return found
@@ -132,7 +138,8 @@ def test_a_cube_of_texts_is_that_of_the_records(
 ) -> None:
     images = whole(fields)
     expected, warned = cube(images)
-    for others in (as_texts(images), as_texts(images, looked_at=looked_at)):
+    mixed = as_texts(images, looked_at=looked_at, fold=[0, 3])
+    for others in (as_texts(images), mixed, list(map(folded, images))):
         found, also_warned = cube(others)
         xr.testing.assert_identical(found, expected)
         assert exactly(found) == exactly(expected)
@@ -184,7 +191,7 @@ def test_what_is_read_is_what_the_records_name(
     fields: list[dict[str, Any]], looked_at: list[int]
 ) -> None:
     images = whole(fields)
-    maps = Images(as_texts(images, looked_at=looked_at)).maps
+    maps = Images(as_texts(images, looked_at=looked_at, fold=[1])).maps
     assert list(maps) == list(map(StackedMap.of, images))
     told = [(m.file.origin, m.file.token) for m in maps if m.file]
     assert told == [(i.file.origin, i.file.token) for i in images if i.file]
@@ -196,6 +203,19 @@ def test_the_file_of_a_text_is_that_of_the_record(fields: list[dict[str, Any]]) 
     found = [image.file for image in as_texts(images)]
     assert found == [image.file for image in images]
     assert [f and f.origin for f in found] == [i.file and i.file.origin for i in images]
+
+
+def test_what_a_text_does_not_say_of_a_file_is_kept() -> None:
+    token = Token(secret="ABCDEFGH")
+    raw = {"id": 3, "collection_id": 12, "file": f"{URL}/media/images/ABCDEFGH/a.nii"}
+    private = Image.from_json(raw, base_url=URL, token=token)
+    assert private.file is not None
+    frozen = replace(private, file=replace(private.file, sha256="ab" * 32))
+    maps = Images([folded(frozen), record(1)]).maps
+    assert maps[0].file == frozen.file
+    assert maps[0].file.token == token
+    assert "ABCDEFGH" not in maps.identity()
+    assert maps.identity() != Images([folded(private), record(1)]).maps.identity()
 
 
 def test_what_is_known_as_text_stays_text() -> None:
