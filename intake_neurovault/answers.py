@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from functools import cached_property
 from heapq import merge
 from itertools import chain, groupby
 from operator import add, itemgetter, sub
 from typing import Any, NamedTuple
 
-from intake_neurovault.bodies import Body, image_of
+from intake_neurovault.bodies import Shape, image_of
 from intake_neurovault.clauses import PLACES, Clause, clause_of
 from intake_neurovault.filters import Filter
 from intake_neurovault.questions import MOST_TERMS, apart, tally
@@ -19,8 +20,9 @@ from intake_neurovault.schema import Kind
 from intake_neurovault.segment import Segment
 from intake_neurovault.view import View
 
-Row = tuple[int, int, Body]
-"""The place of an image, the number of the collection that it names, its record."""
+Row = tuple[int, int, Shape, bytes]
+"""The place of an image, the number of the collection that it names, the shape of its
+record, and that."""
 
 
 class Sums(NamedTuple):
@@ -90,33 +92,24 @@ class Answer:
         terms, alone, doubled = terms or (), view.seen.offline, bool(view.doubled)
         answer = cls(sums_of(len(terms), {}))
         for segment in view.parts(numbers):
-            asked = tally(terms, alone=alone, doubled=doubled)
+            how = {"alone": alone, "doubled": doubled}
+            asked = tally(terms, **how, whole=segment.whole)
             ((*counts, text),) = segment.ask(asked)
             sure = [int(place) for place in text.split(",")] if text else []
             answer.sums = answer.sums.plus(_sums(counts, len(sure), len(terms)))
-            others = segment.ask(apart(alone=alone, doubled=doubled))
+            others = segment.ask(apart(**how))
             unsure = [place for (place,) in others]
             answer.apart.update(unsure)
             answer.places.append((segment, sorted([*sure, *unsure])))
         return answer
 
+    @cached_property
     def homes(self) -> set[int]:
-        """Tell in which collections the images are.
-
-        Returns
-        -------
-        set of int
-            Their ids.
-        """
+        """The collections in which the images are."""
         return {place // PLACES for _, some in self.places for place in some}
 
-    def rows(self, url: str) -> Generator[Row]:
+    def rows(self) -> Generator[Row]:
         """Give the records of the images that match, or may.
-
-        Parameters
-        ----------
-        url : str
-            The server.
 
         Yields
         ------
@@ -125,7 +118,7 @@ class Answer:
         """
         with ExitStack() as stack:
             rows = [
-                stack.enter_context(closing(segment.bodies("image_bodies", some, url)))
+                stack.enter_context(closing(segment.bodies("image_bodies", some)))
                 for segment, some in self.places
             ]
             # NOTE: there is most often one segment, and nothing to merge.
@@ -156,7 +149,7 @@ def by_home(rows: Iterator[Row]) -> Iterator[Iterator[Row]]:
 
     Examples
     --------
-    >>> rows = [(home * PLACES + 7, home, Body((), b"[{}]")) for home in (1, 2, 2)]
+    >>> rows = [(home * PLACES + 7, home, Shape((), ()), b"") for home in (1, 2, 2)]
     >>> [len(list(some)) for some in by_home(iter(rows))]
     [1, 2]
     """
@@ -183,11 +176,11 @@ def image_at(row: Row) -> Image:
 
     Examples
     --------
-    >>> image_at((2 * PLACES + 7, 2, Body((), b"[{}]"))).id
+    >>> image_at((2 * PLACES + 7, 2, Shape((), ()), b"[null,null]")).id
     7
     """
-    place, home, body = row
-    return image_of(place % PLACES, home, body)
+    place, home, shape, text = row
+    return image_of(place % PLACES, home, shape, text)
 
 
 def clauses_of(condition: Filter, columns: Mapping[str, Kind]) -> list[Clause] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
@@ -126,11 +127,19 @@ class Filter:
         tuple of Filter
             In the order given by the user; none when everything matches.
         """
+        return self._terms
+
+    @cached_property
+    def _terms(self) -> tuple[Filter, ...]:
         parts: dict[tuple[str, str], list[Filter]] = {}
         for part in self._conjuncts():
             key = (part.field, "" if part.predicate else part.canonical())
             parts.setdefault(key, []).append(part)
         return tuple(combine("$and", members) for members in parts.values())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        content = self.operator, self.members, self.field, self.predicate
+        return Filter, content
 
     def fields(self) -> frozenset[str]:
         """Name every field that the filter looks at."""

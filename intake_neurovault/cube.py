@@ -12,15 +12,17 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from intake_neurovault.blocks import MapArray
+from intake_neurovault.columns import image_columns
 from intake_neurovault.coordinates import (
     NIFTI,
+    Column,
     axis_columns,
     dataset_attrs,
-    image_columns,
     map_attrs,
     nifti_attrs,
 )
 from intake_neurovault.errors import ArgumentError, GeometryError
+from intake_neurovault.fieldwise import Images
 from intake_neurovault.grid import Grid
 from intake_neurovault.nifti import Geometry, Reader, resolve_grid
 from intake_neurovault.placement import (
@@ -32,7 +34,7 @@ from intake_neurovault.placement import (
 )
 from intake_neurovault.pool import ErrorPolicy
 from intake_neurovault.records import IMAGE_KINDS, Collection, Image
-from intake_neurovault.stack import Keeper, MapStack, Opener, StackedMap
+from intake_neurovault.stack import Keeper, MapStack, Opener
 
 __all__ = [
     "Opener",
@@ -166,7 +168,7 @@ def build(
     >>> build([image], recipe).maps.shape
     (1, 61, 73, 61)
     """
-    grid = resolve_grid(recipe.reader.grid)
+    grid, images = resolve_grid(recipe.reader.grid), Images.of(images)
     groups = place(images, grid, geometries)
     if len(groups) > 1:
         raise GeometryError(several_grids(images, groups))
@@ -208,14 +210,13 @@ def build_tree(
         As for :func:`build`; and if images are left out since their grid is not
         known.
     """
-    grid = resolve_grid(recipe.reader.grid)
+    grid, images = resolve_grid(recipe.reader.grid), Images.of(images)
     groups = place(images, grid, geometries)
-    nodes = {
-        name: _dataset(
-            [images[i] for i in group.rows], _on(grid, recipe), group.geometry
-        )
-        for name, group in zip(node_names(groups), groups, strict=True)
-    }
+    nodes = {}
+    for name, group in zip(node_names(groups), groups, strict=True):
+        rows, every = group.rows, len(group.rows) == len(images)
+        some = images if every else Images(images[i] for i in rows)
+        nodes[name] = _dataset(some, _on(grid, recipe), group.geometry)
     placed = {i for group in groups for i in group.rows}
     warn_of_unplaced([each for i, each in enumerate(images) if i not in placed])
     root = xr.Dataset(attrs=_attrs(images, recipe))
@@ -285,11 +286,11 @@ def _on(grid: Grid | None, recipe: Recipe) -> Recipe:
     return replace(recipe, reader=replace(recipe.reader, grid=grid))
 
 
-def _dataset(images: Sequence[Image], recipe: Recipe, geometry: Geometry) -> xr.Dataset:
+def _dataset(images: Images, recipe: Recipe, geometry: Geometry) -> xr.Dataset:
     """Put voxels, axes and metadata together."""
     warn_of_other_spaces(images, everywhere=recipe.reader.grid is not None)
     stack = MapStack(
-        maps=tuple(map(StackedMap.of, images)),
+        maps=images.maps,
         grid=geometry.grid,
         reader=recipe.reader,
         opener=recipe.opener,
@@ -300,25 +301,32 @@ def _dataset(images: Sequence[Image], recipe: Recipe, geometry: Geometry) -> xr.
     axes = axis_columns(geometry.grid)
     columns = image_columns(images, recipe.collections)
     spaces = {
-        each.metadata.get("target_template_image") or "unknown" for each in images
+        each or "unknown" for each in set(images.field("target_template_image").values)
     }
     header = nifti_attrs(geometry, ", ".join(sorted(spaces)))
-    ids = np.array([each.id for each in images], dtype=np.int64)
+    ids = np.array(images.maps.numbers, dtype=np.int64)
+    about = {"long_name": "number of the image on NeuroVault"}
     coords = {
-        "image": ("image", ids, {"long_name": "number of the image on NeuroVault"}),
-        **{name: (name, axis.values, axis.attrs) for name, axis in axes.items()},
-        **{name: ("image", each.values, each.attrs) for name, each in columns.items()},
-        NIFTI: ((), np.int64(0), header),
+        "image": _variable(("image",), Column(ids, about)),
+        **{name: _variable((name,), axis) for name, axis in axes.items()},
+        **{name: _variable(("image",), each) for name, each in columns.items()},
+        NIFTI: xr.Variable((), np.int64(0), header),
     }
     array = MapArray.of(stack, rows, recipe.token)
-    maps = (("image", *axes), array, map_attrs(images, recipe.reader))
+    attrs = map_attrs(set(images.field("map_type").values), recipe.reader)
+    maps = xr.Variable(("image", *axes), array, attrs)
     return xr.Dataset({"maps": maps}, coords, _attrs(images, recipe))
 
 
-def _attrs(images: Sequence[Image], recipe: Recipe) -> dict[str, str]:
+def _variable(dims: tuple[str, ...], column: Column) -> xr.Variable:
+    # NOTE: without the short way, every text would be looked at, and copied.
+    return xr.Variable(dims, column.values, column.attrs, fastpath=True)
+
+
+def _attrs(images: Images, recipe: Recipe) -> dict[str, str]:
     """Say where the maps come from, and whom to cite."""
     given = {"url": recipe.url, "query": recipe.query}
-    return dataset_attrs(images, recipe.collections, **given)
+    return dataset_attrs(images.homes, recipe.collections, **given)
 
 
 def _rows(chunks: Chunks, grid: Grid) -> int:

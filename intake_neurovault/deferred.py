@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 D = TypeVar("D", bound="Deferred")
 
-Source = Callable[[str], Mapping[str, Any]]
-"""Gives a field by its name, and may give others with it; none if there is no such
-field."""
+put = object.__setattr__
+"""Fills a slot, whether the value is frozen or not."""
+
+_new = object.__new__
+
+Source = Callable[[Any, str], Mapping[str, Any]]
+"""Called with a value and the name of a field: gives that, and may give others with it;
+none if there is no such field."""
 
 
 class Deferred:
@@ -19,7 +24,12 @@ class Deferred:
     can tell a value that came this way from any other.
     """
 
-    __slots__ = ("_source",)
+    __slots__ = ("_source", "_text")
+
+    _source: Source
+    """Gives what is not there."""
+    _text: bytes
+    """What it gives it of."""
 
     if not TYPE_CHECKING:
 
@@ -28,43 +38,43 @@ class Deferred:
             if name == "_source":
                 return _no_source
             if not name.startswith("__"):
-                for field, value in self._source(name).items():
-                    object.__setattr__(self, field, value)
+                for field, value in self._source(self, name).items():
+                    put(self, field, value)
             return object.__getattribute__(self, name)
 
 
-def later(kind: type[D], source: Source, **known: Any) -> D:
-    """Make a value of which only some fields are known yet.
+def later(kind: type[D], source: Source, text: bytes) -> D:
+    """Make a value of which nothing is worked out yet.
 
     Parameters
     ----------
     kind : type
         What to make, with slots.
     source : callable
-        Gives the other fields.
-    **known
-        The fields that are known.
+        Gives the fields.
+    text : bytes
+        What the source gives them of.
 
     Returns
     -------
     object
-        The value.
+        The value; what is known of it at once may be put there by `put`.
 
     Examples
     --------
     >>> class Point(Deferred):
     ...     __slots__ = ("x", "y")
-    >>> point = later(Point, lambda name: {"y": 4} if name == "y" else {}, x=3)
+    >>> point = later(Point, lambda of, name: {name: int(of._text)}, b"4")
+    >>> put(point, "x", 3)
     >>> point.x, point.y
     (3, 4)
     """
-    value = object.__new__(kind)
-    put = object.__setattr__
+    # NOTE: made for each of a hundred thousand records.
+    value = _new(kind)
     put(value, "_source", source)
-    for name, content in known.items():
-        put(value, name, content)
+    put(value, "_text", text)
     return value
 
 
-def _no_source(_name: str) -> Mapping[str, Any]:
+def _no_source(_value: object, _name: str) -> Mapping[str, Any]:
     return {}

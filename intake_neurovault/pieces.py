@@ -14,7 +14,7 @@ from dataclasses import asdict, astuple, dataclass
 from types import MappingProxyType
 from typing import Any
 
-from intake_neurovault.bodies import number_of, text_of
+from intake_neurovault.bodies import Shape, number_of, text_of
 from intake_neurovault.clauses import PLACES, microseconds, storable
 from intake_neurovault.errors import Failure
 from intake_neurovault.ledger import StoredListing
@@ -301,14 +301,14 @@ def rows_of(piece: Piece) -> dict[str, list[tuple[Any, ...]]]:
             home = image.metadata["collection_id"]
             rows["image_bodies"].append((place, home, *_body(image)))
     records = (*piece.listed, *piece.loose, *(about for _, about in abouts))
-    shapes = {tuple(record.raw) for record in records}
-    rows["shapes"] += [(number_of(each), json.dumps(each)) for each in shapes]
+    shapes = set(map(Shape.of, records))
+    rows["shapes"] += [(number_of(each), each.write()) for each in shapes]
     return rows
 
 
 def _body(record: Collection | Image) -> tuple[int, int, bytes]:
     text = text_of(record)
-    return number_of(tuple(record.raw)), zlib.crc32(text), text
+    return number_of(Shape.of(record)), zlib.crc32(text), text
 
 
 def _home_row(piece: Piece) -> tuple[Any, ...]:

@@ -7,9 +7,9 @@ import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from intake_neurovault.errors import GeometryError, NeuroVaultWarning
+from intake_neurovault.fieldwise import Images
 from intake_neurovault.grid import GRIDS, Grid
 from intake_neurovault.nifti import Geometry
 from intake_neurovault.records import Image
@@ -105,7 +105,7 @@ def _resampled(grid: Grid, images: Sequence[Image]) -> Geometry:
 
     The codes are NIfTI's: 4 for MNI space, 2 for "aligned to something".
     """
-    code = _ALIGNED_CODE if any(map(_foreign, images)) else _MNI_CODE
+    code = _ALIGNED_CODE if _foreign(images) else _MNI_CODE
     # A qform holds no shear, so only the sform can say where an oblique grid is.
     qform_code = code if grid.axis_aligned else 0
     return Geometry(grid, code, qform_code, "mm sec", "", "float32")
@@ -213,15 +213,20 @@ def warn_of_unplaced(images: Sequence[Image]) -> None:
         warnings.warn(msg, NeuroVaultWarning, stacklevel=3)
 
 
-def _foreign(image: Image) -> str | None:
-    """Name the space or species of a map that is not in human MNI space."""
-    given = image.metadata.get
-    return _elsewhere(given("target_template_image"), given("subject_species"))
-
-
-@lru_cache
-def _elsewhere(space: str | None, species: str | None) -> str | None:
+def _foreign(images: Sequence[Image]) -> list[tuple[int, str]]:
+    """Name the spaces or species of maps that are not in human MNI space."""
+    images = Images.of(images)
+    spaces, species = map(images.field, ("target_template_image", "subject_species"))
+    given = list(zip(spaces.values, species.values, strict=True))
     # NOTE: of a hundred thousand images few differ in these.
+    named = {each: found for each in set(given) if (found := _elsewhere(*each))}
+    if not named:
+        return []
+    pairs = zip(images, map(named.get, given), strict=True)
+    return [(image.id, found) for image, found in pairs if found]
+
+
+def _elsewhere(space: str | None, species: str | None) -> str | None:
     space, species = space or "GenericMNI", species or "homo sapiens"
     named = space.lower()
     if named not in _MNI_NAMES and not named.startswith("mni152"):
@@ -252,7 +257,7 @@ def warn_of_other_spaces(images: Sequence[Image], *, everywhere: bool) -> None:
     millimetres; Talairach's does not. A record without template or species counts
     as human and MNI, which is what NeuroVault asks for.
     """
-    foreign = [(each.id, named) for each in images if (named := _foreign(each))]
+    foreign = _foreign(images)
     if not foreign or (len(foreign) == len(images) and not everywhere):
         return
     examples = ", ".join(

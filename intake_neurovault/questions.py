@@ -25,7 +25,9 @@ _IMAGES = (
 _CHOSEN = f"images.place / {PLACES} IN (SELECT home FROM visits)"
 
 
-def tally(clauses: Sequence[Clause], *, alone: bool, doubled: bool) -> Clause:
+def tally(
+    clauses: Sequence[Clause], *, alone: bool, doubled: bool, whole: bool = False
+) -> Clause:
     """Ask which images fulfil all conditions, and how many do not.
 
     Those that SQL cannot judge are left out: see `apart`.
@@ -38,6 +40,8 @@ def tally(clauses: Sequence[Clause], *, alone: bool, doubled: bool) -> Clause:
         Whether those that are on disk alone count.
     doubled : bool
         Whether any images are in the table ``doubled``.
+    whole : bool
+        Whether all collections were chosen, so that there is nothing to look up.
 
     Returns
     -------
@@ -58,7 +62,8 @@ def tally(clauses: Sequence[Clause], *, alone: bool, doubled: bool) -> Clause:
     sql = (
         f"SELECT count(*){counts}, "
         f"group_concat(place) FILTER (WHERE {' AND '.join(names) or '1'}) FROM "
-        f"(SELECT images.place AS place{columns} FROM {_IMAGES} "
+        f"(SELECT images.place AS place{columns} FROM "
+        f"{'images' if whole else _IMAGES} "
         f"WHERE {_source(alone)} AND NOT odd {other} LIMIT -1)"
     )
     return Clause(sql, _values(clauses))
@@ -193,7 +198,7 @@ MISSING = "SELECT failures FROM homes WHERE home = ?"
 """Asks what is missing from a piece, in JSON."""
 
 NAMES = "SELECT names FROM shapes WHERE shape = ?"
-"""Asks for the names of the fields of a shape, in JSON."""
+"""Asks for a shape, in JSON."""
 
 IDS = Clause("SELECT id FROM images")
 """Asks for all images."""

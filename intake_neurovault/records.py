@@ -257,7 +257,7 @@ class Image(Deferred):
         record = _public(record, collection_id, token)
         metadata = _cleaned(record, _CASTS_OF_IMAGE)
         metadata["id"], metadata["collection_id"] = number, collection_id
-        file = image_file(record, metadata, base_url, token)
+        file = _file(record, metadata, base_url, token)
         kind = metadata.get("image_type") or ""
         return cls(number, collection_id, kind, file, metadata, record)
 
@@ -299,8 +299,30 @@ class Image(Deferred):
         >>> Image.from_json(raw, base_url="https://neurovault.org").discrete
         True
         """
-        map_type = self.metadata.get("map_type") or ""
-        return self.image_type == "atlas" or map_type.lower() in _DISCRETE
+        return is_discrete(self.image_type, self.metadata.get("map_type"))
+
+
+def is_discrete(image_type: str, map_type: str | None) -> bool:
+    """Tell whether the values of a map are labels, between which nothing lies.
+
+    Parameters
+    ----------
+    image_type : str
+        The type of the image.
+    map_type : str or None
+        The statistic.
+
+    Returns
+    -------
+    bool
+        Whether they are.
+
+    Examples
+    --------
+    >>> is_discrete("statistic_map", "Parcellation"), is_discrete("atlas", None)
+    (True, True)
+    """
+    return image_type == "atlas" or (map_type or "").lower() in _DISCRETE
 
 
 def _mapping(raw: object, what: str) -> dict[str, Any]:
@@ -348,33 +370,12 @@ def _cleaned(
     return metadata
 
 
-def image_file(
+def _file(
     raw: Mapping[str, Any],
     metadata: Mapping[str, Any],
     base_url: str,
-    token: Token | None = None,
+    token: Token | None,
 ) -> ImageFile | None:
-    """Tell where the file of an image is, as `Image.from_json` does.
-
-    Parameters
-    ----------
-    raw, metadata : mapping
-        The fields of the image, as served and cleaned.
-    base_url : str
-        The configured server.
-    token : Token, optional
-        What its collection was asked for by, if it is private.
-
-    Returns
-    -------
-    ImageFile or None
-        None if the record names no file.
-
-    Raises
-    ------
-    AnswerError
-        If the address cannot be one.
-    """
     url = raw.get("file")
     if not isinstance(url, str) or clean(url) is None:
         return None

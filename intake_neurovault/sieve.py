@@ -15,6 +15,7 @@ from intake_neurovault.errors import (
     NeuroVaultError,
     ServerError,
 )
+from intake_neurovault.fieldwise import Images
 from intake_neurovault.filters import Step
 from intake_neurovault.found import FUNCTION, Found, Tally
 from intake_neurovault.pool import MAX_FAILURES_IN_A_ROW, Report
@@ -287,6 +288,25 @@ class Sieve:
         if self.predicate is None or list(self._ask([image], self.predicate)):
             self._keep(collection, image)
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether all are kept that fulfil the conditions."""
+        return self.predicate is None and self.query.max_images is None
+
+    def take_all(self, collection: Collection, images: Sequence[Image]) -> None:
+        """Keep images that fulfil the conditions, where all are kept.
+
+        Parameters
+        ----------
+        collection : Collection
+            Where they are.
+        images : sequence of Image
+            Their records, which are counted elsewhere.
+        """
+        self.images.update({image.id: image for image in images})
+        homes = (image.collection_id for image in images)
+        self.collections.update(dict.fromkeys(homes, collection))
+
     def _keep(self, collection: Collection, image: Image) -> None:
         self.images[image.id] = image
         # NOTE: a record may name another collection than the one that lists it.
@@ -329,7 +349,7 @@ class Sieve:
             refused = Step("a Python function", self.refused, self.refused)
             steps.append(replace(refused, seen=self.asked, by=FUNCTION))
         return Found(
-            tuple(self.images.values()),
+            Images(self.images.values()),
             dict(self.collections),
             tuple(self.report.failures),
             tuple(steps),

@@ -25,9 +25,10 @@ from intake_neurovault.errors import (
 from intake_neurovault.grid import Grid
 from intake_neurovault.nifti import Reader
 from intake_neurovault.pool import ErrorPolicy
-from intake_neurovault.records import Image, ImageFile
+from intake_neurovault.records import ImageFile
+from intake_neurovault.stacked import MapList, StackedMap
 
-__all__ = ["Keeper", "MapStack", "Opener", "StackedMap"]
+__all__ = ["Keeper", "MapList", "MapStack", "Opener", "StackedMap"]
 
 _log = logging.getLogger(__name__)
 
@@ -61,42 +62,6 @@ class Opener(Protocol):
             Where it is one, naming the image.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class StackedMap:
-    """What a block needs to know of one map, without its metadata."""
-
-    image_id: int
-    """The image."""
-    label: str
-    """What messages call it."""
-    file: ImageFile | None
-    """Its file, or None when the record names none."""
-    discrete: bool
-    """Whether the values are labels, between which nothing lies."""
-
-    @classmethod
-    def of(cls, image: Image) -> StackedMap:
-        """Take it from a record.
-
-        Parameters
-        ----------
-        image : Image
-            The record.
-
-        Returns
-        -------
-        StackedMap
-            Its identity, file and kind.
-
-        Examples
-        --------
-        >>> raw = {"id": 3, "collection_id": 1, "image_type": "atlas"}
-        >>> StackedMap.of(Image.from_json(raw, base_url="https://neurovault.org"))
-        StackedMap(image_id=3, label='image 3 (collection 1)', file=None, discrete=True)
-        """
-        return cls(image.id, image.label, image.file, image.discrete)
 
 
 class Keeper(Protocol):
@@ -160,7 +125,7 @@ class MapStack:
     A file that turns out to be damaged or gone is opened once more.
     """
 
-    maps: tuple[StackedMap, ...]
+    maps: MapList
     """The maps, in the order of the first axis."""
     grid: Grid
     """The grid on which they stand."""
@@ -190,24 +155,10 @@ class MapStack:
         Equal for equal files read in the same way, in any process; that maps are
         kept decides about nothing.
         """
-        files = [
-            (
-                each.image_id,
-                each.discrete,
-                each.file
-                and (
-                    each.file.path,
-                    each.file.file_size,
-                    each.file.modify_date,
-                    each.file.sha256,
-                ),
-            )
-            for each in self.maps
-        ]
         reader = self.reader
         rules = (reader.interpolation, reader.nan, str(reader.fill_value), self.errors)
         grid = (self.grid.affine, self.grid.shape, reader.grid is None)
-        text = json.dumps([files, rules, grid])
+        text = json.dumps([rules, grid]) + self.maps.identity()
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def take(self, positions: slice | Sequence[int] | NDArray[Any]) -> MapStack:
@@ -226,7 +177,7 @@ class MapStack:
         if isinstance(positions, slice):
             return replace(self, maps=self.maps[positions])
         chosen = np.arange(len(self.maps))[np.asarray(positions)].tolist()
-        return replace(self, maps=tuple(self.maps[i] for i in chosen))
+        return replace(self, maps=self.maps.take(chosen))
 
     def __getitem__(self, key: Any) -> Block:
         """Read a part, each axis indexed for itself.

@@ -10,6 +10,7 @@ import pandas as pd
 
 from intake_neurovault.changes import Change
 from intake_neurovault.errors import ArgumentError, Failure
+from intake_neurovault.fieldwise import Images
 from intake_neurovault.filters import Step
 from intake_neurovault.findings import Finding
 from intake_neurovault.holdings import Holding
@@ -45,20 +46,36 @@ def image_table(
     >>> image_table([], {}).columns[:3].tolist()
     ['id', 'collection_id', 'collection_name']
     """
+    images = Images.of(images)
     columns: dict[str, pd.Series[Any]] = {}
-    records = [image.metadata for image in images]
     for field in IMAGE_FIELDS:
-        values = [record.get(field.name) for record in records]
-        columns[field.name] = _COLUMNS[field.kind](values)
-    names = [collections[image.collection_id].name for image in images]
-    columns["collection_name"] = _text(names)
-    extras = [image.extra for image in images]
-    for name in dict.fromkeys(key for extra in extras for key in extra):
-        values = [extra.get(name) for extra in extras]
+        columns[field.name] = _COLUMNS[field.kind](images.field(field.name).values)
+    names = {home: collections[home].name for home in set(images.homes)}
+    columns["collection_name"] = _text([names[home] for home in images.homes])
+    for name, values in _custom(images).items():
         columns.setdefault(name, pd.Series(values, dtype="object"))
     table = pd.DataFrame(columns)
     table.insert(2, "collection_name", table.pop("collection_name"))
     return table
+
+
+def _custom(images: Images) -> dict[str, list[Any]]:
+    """Give the values of custom fields, which stand in the order of the records."""
+    first: dict[str, tuple[int, int]] = {}
+    found: dict[str, list[Any]] = {}
+    for custom in images.custom:
+        fields = zip(custom.names, custom.columns, strict=True)
+        for place, (name, column) in enumerate(fields):
+            pairs = zip(custom.rows, column, strict=True)
+            given = [(row, value) for row, value in pairs if value is not None]
+            if not given:
+                continue
+            here = given[0][0], place
+            first[name] = min(first.get(name, here), here)
+            values = found.setdefault(name, [None] * len(images))
+            for row, value in given:
+                values[row] = value
+    return {name: found[name] for name in sorted(found, key=first.__getitem__)}
 
 
 def collection_table(collections: Sequence[Collection]) -> pd.DataFrame:

@@ -319,9 +319,11 @@ class View:
             segment = self.segment(EVERYTHING if listed else number)
             places.setdefault(segment, []).append(2 * number + (not listed))
         return {
-            number: collection_of(number, body)
+            number: collection_of(number, shape, text)
             for segment, some in places.items()
-            for _, number, body in segment.bodies("collection_bodies", sorted(some))
+            for _, number, shape, text in segment.bodies(
+                "collection_bodies", sorted(some)
+            )
         }
 
     # ---- images by id -------------------------------------------------------

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,8 @@ class _Walk:
             return False
         for chunk in _chunks(numbers, capped=self.sieve.query.max_images is not None):
             self.view.refresh(chunk, self._bar)
-            usable = list(takewhile(self._is_usable, chunk))
+            is_usable = partial(self._is_usable, self.view.homes)
+            usable = list(takewhile(is_usable, chunk))
             if not self._look(usable):
                 return False
             if self.sieve.full:
@@ -176,8 +178,8 @@ class _Walk:
     def _bar(self, number: int) -> AbstractContextManager[Any]:
         return self.pool.bar(number, "collection")
 
-    def _is_usable(self, number: int) -> bool:
-        if not self._may_use(self.view.homes[number]):
+    def _is_usable(self, homes: Mapping[int, Home], number: int) -> bool:
+        if not self._may_use(homes[number]):
             return False
         if self.named:
             about = self.view.about(number)
@@ -263,9 +265,9 @@ class _Walk:
         else:
             holding = numbers
         answer = Answer.of(self.view, holding, self.terms)
-        homes = answer.homes() - self.collections.keys()
+        homes = answer.homes - self.collections.keys()
         self.collections |= self.view.collections(homes)
-        with closing(answer.rows(self.scope.url)) as rows:
+        with closing(answer.rows()) as rows:
             visited = self._visit(numbers, rows, answer)
         if visited is None:
             return False
@@ -286,13 +288,13 @@ class _Walk:
     ) -> list[int] | None:
         """Look at the images of collections; None if too much is missing."""
         visited = []
-        holding = answer.homes()
+        holding, homes = answer.homes, self.view.homes
         groups = by_home(rows)
         for number in numbers:
             if self.named and not self.sieve.passes(self.collections[number]):
                 continue
             visited.append(number)
-            if not self._account(number, self.view.homes[number]):
+            if not self._account(number, homes[number]):
                 return None
             if number in holding:
                 self._sift(number, next(groups), answer.apart)
@@ -300,13 +302,16 @@ class _Walk:
                     break
         return visited
 
-    def _sift(self, number: int, rows: Iterator[Row], unsure: Container[int]) -> None:
+    def _sift(self, number: int, rows: Iterator[Row], unsure: Set[int]) -> None:
         sieve = self.sieve
         if self.terms is None:
             images = [image_at(row) for row in rows]
             if images:
                 with _ending():
                     sieve.sift(self.collections[number], images)
+            return
+        if not unsure and sieve.takes_all:
+            sieve.take_all(self.collections[number], list(map(image_at, rows)))
             return
         for row in rows:
             if row[0] in unsure:

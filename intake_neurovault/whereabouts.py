@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from intake_neurovault.bodies import image_of
 from intake_neurovault.clauses import PLACES
 from intake_neurovault.index import index_of
 from intake_neurovault.known import listed_records
@@ -97,7 +98,7 @@ def _records(
     found = {}
     for image_id, number in homes.items():
         segment, place = view.segment(number), number * PLACES + image_id
-        ((_, _, body),) = segment.bodies("image_bodies", [place])
-        about = view.about(number) or {"id": number}
-        found[image_id] = dict(body("raw")["raw"]), about
+        ((_, home, shape, text),) = segment.bodies("image_bodies", [place])
+        raw = image_of(image_id, home, shape, text).raw
+        found[image_id] = dict(raw), view.about(number) or {"id": number}
     return found

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intake_neurovault.bodies import (
-    Body,
+    Shape,
     collection_of,
     folded,
     image_of,
@@ -67,8 +67,8 @@ def image(**fields: Any) -> Image:
 
 
 def again(record: Image) -> Image:
-    body = Body(tuple(record.raw), text_of(record), URL)
-    return image_of(record.id, record.collection_id, body)
+    about = Shape.of(record), text_of(record)
+    return image_of(record.id, record.collection_id, *about)
 
 
 @given(RECORDS)
@@ -125,7 +125,7 @@ def test_folding_takes_a_fifth_of_the_memory() -> None:
 @given(RECORDS)
 def test_a_collection_is_the_same_again(fields: dict[str, Any]) -> None:
     written = Collection.from_json(as_kept({**fields, "id": 12}))
-    found = collection_of(12, Body(tuple(written.raw), text_of(written)))
+    found = collection_of(12, Shape.of(written), text_of(written))
     assert found == written
     assert found.name == written.name
     assert found.token is None

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from maps import COARSE, COLLECTIONS, FLIPPED, OBLIQUE, record
 
-from intake_neurovault.coordinates import axis_columns, image_columns, nifti_attrs
+from intake_neurovault.columns import image_columns
+from intake_neurovault.coordinates import axis_columns, nifti_attrs
 from intake_neurovault.nifti import Geometry
 from intake_neurovault.records import IMAGE_FIELDS
 

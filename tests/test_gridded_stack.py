@@ -23,7 +23,7 @@ from maps import (
 from intake_neurovault.cuts import Stretch
 from intake_neurovault.errors import GeometryError, MissingError
 from intake_neurovault.nifti import Reader
-from intake_neurovault.stack import MapStack, StackedMap
+from intake_neurovault.stack import MapList, MapStack, StackedMap
 
 NUMBERS = range(1, 6)
 
@@ -58,7 +58,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def stack_of(opener: FolderOpener, keeper: MemoryKeeper, **more: Any) -> MapStack:
-    maps = tuple(StackedMap.of(record(number)) for number in NUMBERS)
+    maps = MapList.of(StackedMap.of(record(number)) for number in NUMBERS)
     usual: dict[str, Any] = {"grid": COARSE, "reader": Reader(COARSE)}
     return MapStack(maps, opener=opener, keeper=keeper, **{**usual, **more})
 
@@ -94,7 +94,7 @@ def test_a_file_that_is_mended_is_kept(folder: Path) -> None:
 
 
 def test_what_has_no_file_is_not_looked_for(folder: Path) -> None:
-    maps = (StackedMap.of(record(1, file=None)), StackedMap.of(record(2)))
+    maps = MapList.of(map(StackedMap.of, (record(1, file=None), record(2))))
     keeper = MemoryKeeper({1: values(1).tobytes("F")})
     given: dict[str, Any] = {"grid": COARSE, "reader": Reader(COARSE)}
     given |= {"opener": FolderOpener(folder), "keeper": keeper}

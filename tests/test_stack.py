@@ -36,7 +36,7 @@ from intake_neurovault.errors import (
 )
 from intake_neurovault.nifti import Reader
 from intake_neurovault.records import Image, ImageFile
-from intake_neurovault.stack import MapStack, StackedMap
+from intake_neurovault.stack import MapList, MapStack, StackedMap
 
 NUMBERS = range(1, 6)
 
@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stack_of(
     folder: Path, *images: Image, opener: Any = FolderOpener, **settings: Any
 ) -> MapStack:
-    maps = tuple(StackedMap.of(image) for image in images)
+    maps = MapList.of(map(StackedMap.of, images))
     usual = {"grid": COARSE, "reader": Reader(COARSE), "opener": opener(folder)}
     return MapStack(maps, **{**usual, **settings})
 
