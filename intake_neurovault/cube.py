@@ -42,6 +42,7 @@ __all__ = [
     "add_words",
     "build",
     "build_tree",
+    "loaded",
     "parse_chunks",
     "single",
 ]
@@ -223,6 +224,29 @@ def build_tree(
     return xr.DataTree.from_dict({"/": root, **nodes})
 
 
+def loaded(dataset: xr.Dataset) -> xr.Dataset:
+    """Read the maps of a cube into memory.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        What :func:`build` gives, or a choice of its images.
+
+    Returns
+    -------
+    xarray.Dataset
+        The same, computed, with one copy of the maps and no more.
+
+    Raises
+    ------
+    NeuroVaultError
+        If one cannot be read.
+    """
+    maps = dataset["maps"]
+    # NOTE: `load` would leave it to dask, which puts the chunks together afterwards.
+    return dataset.assign(maps=maps.copy(deep=False, data=np.asarray(maps.data)))
+
+
 def single(dataset: xr.Dataset, image: Image) -> xr.DataArray:
     """Load one map of a cube, with its metadata as attributes.
 
@@ -245,14 +269,14 @@ def single(dataset: xr.Dataset, image: Image) -> xr.DataArray:
     NeuroVaultError
         If it cannot be read.
     """
-    loaded = dataset["maps"].sel(image=image.id).load()
+    found = loaded(dataset.sel(image=image.id))["maps"]
     core = {
         name: int(value) if isinstance(value, bool) else value
         for name, value in image.metadata.items()
         if name in IMAGE_KINDS and value is not None
     }
     extra = {"extra": json.dumps(image.extra, sort_keys=True)} if image.extra else {}
-    return loaded.assign_attrs({**core, **extra})
+    return found.assign_attrs({**core, **extra})
 
 
 def add_words(

@@ -7,9 +7,9 @@ its last voxel in a plane.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -86,22 +86,100 @@ class Cut:
         return memory.transpose(0, *range(memory.ndim - 1, 0, -1))
 
 
+@dataclass(frozen=True, eq=False)
+class Picked:
+    """Single voxels of a 3-D volume.
+
+    Examples
+    --------
+    >>> picked = Picked((4, 5, 6), np.array([0, 119]))
+    >>> picked.box.part, picked.take(np.arange(120.0).reshape(4, 5, 6))
+    ((4, 5, 6), array([  0., 119.]))
+    """
+
+    shape: tuple[int, int, int]
+    """Voxels of the volume along its axes."""
+    numbers: NDArray[np.intp]
+    """Which voxels, at least one; numbered with the last axis fastest."""
+
+    @property
+    def part(self) -> tuple[int, ...]:
+        """How many voxels."""
+        return (len(self.numbers),)
+
+    @cached_property
+    def places(self) -> tuple[NDArray[np.intp], ...]:
+        """Where they lie along each axis."""
+        return np.unravel_index(self.numbers, self.shape)
+
+    @cached_property
+    def box(self) -> Cut:
+        """The smallest box that holds them all."""
+        bounds = [slice(int(at.min()), int(at.max()) + 1) for at in self.places]
+        return Cut(self.shape, tuple(bounds))
+
+    @cached_property
+    def turned(self) -> NDArray[np.intp]:
+        """The same voxels, numbered with the first axis fastest."""
+        return np.ravel_multi_index(self.places[::-1], self.shape[::-1])
+
+    def take(self, volume: Block) -> Block:
+        """Take the voxels out of a volume that is in memory.
+
+        Parameters
+        ----------
+        volume : ndarray
+            Of the shape `shape`, in any memory order.
+
+        Returns
+        -------
+        ndarray
+            A copy.
+        """
+        # NOTE: a volume in the order of a file would be copied as a whole to be
+        # flattened in the other.
+        if volume.flags.f_contiguous:
+            return volume.T.reshape(-1).take(self.turned)
+        return volume.reshape(-1).take(self.numbers)
+
+    def empty(self, rows: int) -> Block:
+        """Make memory for the voxels of several volumes.
+
+        Parameters
+        ----------
+        rows : int
+            How many volumes.
+
+        Returns
+        -------
+        ndarray of shape (rows, n_voxels)
+            Not filled.
+        """
+        return np.empty((rows, *self.part), dtype=np.float32)
+
+
 class Window:
-    """Memory through which one cut is read from any number of files.
+    """Memory through which one part is read from any number of files.
 
     Parameters
     ----------
-    cut : Cut
+    cut : Cut or Picked
         What is read. One window is for one thread.
     """
 
-    def __init__(self, cut: Cut) -> None:
-        self._cut = cut
+    def __init__(self, cut: Cut | Picked) -> None:
+        self._whole = isinstance(cut, Cut) and cut.whole
         self._stretches: Sequence[Stretch] = ()
-        self._view: Block | None = None
-        self._key: tuple[Any, ...] = ()
-        if not cut.whole and 0 not in cut.part:
-            self._prepare()
+        self._settle: Callable[[Block], None] = _leave
+        if isinstance(cut, Picked):
+            memory, _ = self._prepare(cut.box)
+            first = [index.start for index in cut.box.key]
+            x, y, z = (at - low for at, low in zip(cut.places, first, strict=True))
+            index = (z * memory.shape[1] + y) * memory.shape[2] + x
+            self._settle = partial(_gather, memory.reshape(-1), index)
+        elif not cut.whole and 0 not in cut.part:
+            _, (view, key) = self._prepare(cut)
+            self._settle = partial(_place, view, key)
 
     def stretches(self, row: Block) -> Sequence[Stretch]:
         """Give what is to be read of a file.
@@ -116,7 +194,7 @@ class Window:
         sequence of (int, memoryview)
             Number of the first voxel in the file, and where it and the next go.
         """
-        if self._cut.whole:
+        if self._whole:
             return [(0, row.T.data.cast("B"))]
         return self._stretches
 
@@ -128,15 +206,14 @@ class Window:
         row : ndarray
             The same as for `stretches`.
         """
-        if self._view is not None:
-            row[...] = _orthogonal(self._view, self._key)
+        self._settle(row)
 
-    def _prepare(self) -> None:
-        """Choose the stretches, and how the part lies in what they bring."""
-        (line, rows, _), key = self._cut.shape, self._cut.key
+    def _prepare(self, cut: Cut) -> tuple[Block, tuple[Block, tuple[Any, ...]]]:
+        """Choose the stretches; give their memory, and where in it the part lies."""
+        (line, rows, _), key = cut.shape, cut.key
         left, right, in_line = _bounds(key[0], line)
         top, bottom, in_plane = _bounds(key[1], rows)
-        planes, among = _chosen(key[2], self._cut.shape[2])
+        planes, among = _chosen(key[2], cut.shape[2])
         first = left + line * top
         span = right - left + 1 + line * (bottom - top)
         # NOTE: one call for all planes, where next to nothing lies between the parts.
@@ -154,8 +231,21 @@ class Window:
             (first + int(plane) * line * rows, part.data.cast("B"))
             for plane, part in zip(starts, parts, strict=True)
         ]
-        self._view = memory[:, :height, : right - left + 1].T
-        self._key = (in_line, in_plane, among)
+        view = memory[:, :height, : right - left + 1].T
+        return memory, (view, (in_line, in_plane, among))
+
+
+def _leave(row: Block) -> None:
+    """Leave what was read to its place at once."""
+
+
+def _place(view: Block, key: tuple[Any, ...], row: Block) -> None:
+    row[...] = _orthogonal(view, key)
+
+
+def _gather(memory: Block, index: NDArray[np.intp], row: Block) -> None:
+    # NOTE: with any other mode numpy takes into memory of its own first.
+    np.take(memory, index, out=row, mode="clip")
 
 
 def _bounds(index: Any, size: int) -> tuple[int, int, Any]:

@@ -84,6 +84,10 @@ class NiftiFile:
         """
         header.check_declared(self.label, limit)
         if self._packed:
+            # NOTE: the C library of Linux gives what is freed back to the system, which
+            # has to clear it for the next map; but it keeps twice as much as was freed
+            # at once, and this is never touched.
+            np.empty(2 * header.end, np.uint8)
             plain = inflate(self._packed, header.end + SLACK, libraries=self._libraries)
             if plain is not None and len(plain) >= header.end:
                 return memoryview(plain)[header.offset : header.end]

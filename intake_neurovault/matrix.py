@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from intake_neurovault.blocks import MapArray
 from intake_neurovault.coordinates import NIFTI, axis_columns
 from intake_neurovault.errors import GeometryError
 from intake_neurovault.grid import Grid
@@ -49,34 +50,17 @@ def flatten(
         kept.
     """
     places = np.nonzero(inside)
-    # NOTE: cutting the box out first is merged into the reading of the maps.
-    box = {
-        dim: slice(int(at.min()), int(at.max()) + 1)
-        for dim, at in zip(dims, places, strict=True)
-    }
-    cut = array.isel(box)
-    kept = np.flatnonzero(inside[tuple(box.values())])
-    within = tuple(cut.sizes[dim] for dim in dims)
-    turned = np.ravel_multi_index(np.unravel_index(kept, within)[::-1], within[::-1])
-    found: xr.DataArray = xr.apply_ufunc(
-        _take,
-        cut,
-        xr.DataArray(kept, dims=_VOXEL),
-        xr.DataArray(turned, dims=_VOXEL),
-        input_core_dims=[list(dims), [_VOXEL], [_VOXEL]],
-        output_core_dims=[[_VOXEL]],
-        dask="parallelized",
-        output_dtypes=[array.dtype],
-        dask_gufunc_kwargs={"allow_rechunk": True},
-        keep_attrs=True,
-    )
-    where = grid.matrix @ np.array([*places, np.ones(len(kept))])
+    where = grid.matrix @ np.array([*places, np.ones(len(places[0]))])
     coords = {
         name: (_VOXEL, where[axis], _MILLIMETRES[name])
         for axis, name in enumerate("xyz")
     }
     known = dict(array.coords[NIFTI].attrs) if NIFTI in array.coords else {}
     known |= {"affine": list(grid.affine), "shape": list(grid.shape)}
+    if _is_cube(array, dims):
+        found = _picked(array, dims, inside)
+    else:
+        found = _gathered(array, dims, places, inside)
     return found.assign_coords({**coords, NIFTI: ((), np.int64(0), known)})
 
 
@@ -122,6 +106,53 @@ def unflatten(matrix: xr.DataArray) -> xr.DataArray:
     known = {n: v for n, v in matrix.coords[NIFTI].attrs.items() if n != "shape"}
     coords = {name: (name, axis.values, axis.attrs) for name, axis in axes.items()}
     return found.assign_coords({**coords, NIFTI: ((), np.int64(0), known)})
+
+
+def _is_cube(array: xr.DataArray, dims: Sequence[str]) -> bool:
+    """Tell whether these are maps that are not read yet, all of each."""
+    lazy = isinstance(array.data, MapArray) and array.data.uncut
+    return lazy and array.dims[1:] == tuple(dims)
+
+
+def _picked(
+    array: xr.DataArray, dims: Sequence[str], inside: NDArray[np.bool_]
+) -> xr.DataArray:
+    """Have the voxels of a mask, and nothing else, read from each map."""
+    rows = array.isel(dict.fromkeys(dims, 0), drop=True)
+    data = array.data.pick(np.flatnonzero(inside))
+    named = (*rows.dims, _VOXEL)
+    return xr.DataArray(data, rows.coords, named, array.name, array.attrs)
+
+
+def _gathered(
+    array: xr.DataArray,
+    dims: Sequence[str],
+    places: tuple[NDArray[np.intp], ...],
+    inside: NDArray[np.bool_],
+) -> xr.DataArray:
+    """Take the voxels of a mask out of any array."""
+    # NOTE: cutting the box out first is merged into the reading of the maps.
+    box = {
+        dim: slice(int(at.min()), int(at.max()) + 1)
+        for dim, at in zip(dims, places, strict=True)
+    }
+    cut = array.isel(box)
+    kept = np.flatnonzero(inside[tuple(box.values())])
+    within = tuple(cut.sizes[dim] for dim in dims)
+    turned = np.ravel_multi_index(np.unravel_index(kept, within)[::-1], within[::-1])
+    found: xr.DataArray = xr.apply_ufunc(
+        _take,
+        cut,
+        xr.DataArray(kept, dims=_VOXEL),
+        xr.DataArray(turned, dims=_VOXEL),
+        input_core_dims=[list(dims), [_VOXEL], [_VOXEL]],
+        output_core_dims=[[_VOXEL]],
+        dask="parallelized",
+        output_dtypes=[array.dtype],
+        dask_gufunc_kwargs={"allow_rechunk": True},
+        keep_attrs=True,
+    )
+    return found
 
 
 def _take(

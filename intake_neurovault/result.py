@@ -196,7 +196,7 @@ class SearchResult(Matches, Explorable, Freezable):
         xarray.Dataset
             As `to_dask`, computed.
         """
-        return self.to_dask().load()
+        return cube.loaded(self.to_dask())
 
     def read_partition(self, i: int) -> xr.DataArray:
         """Load one map.

@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from intake_neurovault.cuts import Block, Cut, Stretch, Window
+from intake_neurovault.averages import Total
+from intake_neurovault.cuts import Block, Cut, Picked, Stretch, Window
 from intake_neurovault.errors import (
     CorruptFileError,
     GeometryError,
@@ -196,19 +197,68 @@ class MapStack:
         key = key if isinstance(key, tuple) else (key,)
         key += (slice(None),) * (self.ndim - len(key))
         rows = np.arange(len(self.maps))[key[0]]
-        block = self._read([self.maps[i] for i in np.atleast_1d(rows)], key[1:])
+        chosen = self.take(np.atleast_1d(rows))
+        block = chosen.read(Cut(self.grid.shape, key[1:]))
         return block if rows.ndim else block[0]
 
-    def _read(self, maps: Sequence[StackedMap], voxels: tuple[Any, ...]) -> Block:
-        """Read some voxels of some maps; each map is cut before the next is read."""
-        cut = Cut(self.grid.shape, voxels)
-        block = cut.empty(len(maps))
+    def read(self, cut: Cut | Picked) -> Block:
+        """Read some voxels of all maps.
+
+        Parameters
+        ----------
+        cut : Cut or Picked
+            Which voxels.
+
+        Returns
+        -------
+        ndarray of float32
+            One row for each map.
+        """
+        block = cut.empty(len(self.maps))
+        self.fill(cut, block)
+        return block
+
+    def fill(self, cut: Cut | Picked, block: Block) -> None:
+        """Read some voxels of all maps to where they are wanted.
+
+        Parameters
+        ----------
+        cut : Cut or Picked
+            Which voxels.
+        block : ndarray of float32
+            Memory for them, as `cut.empty` gives it: one row for each map.
+        """
+        for _ in self._filled(cut, [block[row, ...] for row in range(len(block))]):
+            pass
+
+    def total(self, cut: Cut | Picked) -> Total:
+        """Add up some voxels of all maps; not more than one map is in memory.
+
+        Parameters
+        ----------
+        cut : Cut or Picked
+            Which voxels.
+
+        Returns
+        -------
+        Total
+            Their sum, and how many there were.
+        """
+        row = cut.empty(1)[0, ...]
+        total = Total(row.shape)
+        for filled in self._filled(cut, [row] * len(self.maps)):
+            total.add(filled)
+        return total
+
+    def _filled(self, cut: Cut | Picked, rows: Sequence[Block]) -> Iterator[Block]:
+        """Read map after map; who takes a row may have it overwritten by the next."""
         window = Window(cut)
-        lacking = [
-            (each, block[row, ...])
-            for row, each in enumerate(maps)
-            if not self._load(each, window, block[row, ...])
-        ]
+        lacking = []
+        for each, row in zip(self.maps, rows, strict=True):
+            if self._load(each, window, row):
+                yield row
+            else:
+                lacking.append((each, row))
         with self._opened([each for each, _ in lacking]) as paths:
             for (each, row), path in zip(lacking, paths, strict=True):
                 # NOTE: the opener may have found that nothing changed on the server,
@@ -216,7 +266,8 @@ class MapStack:
                 if path is None or not self._load(each, window, row):
                     data = None if path is None else self._decode(each, path)
                     row[...] = np.nan if data is None else cut.take(data)
-        return block
+                    del data
+                yield row
 
     def _load(self, each: StackedMap, window: Window, row: Block) -> bool:
         """Fill a row with a map that is kept, if it is."""

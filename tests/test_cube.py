@@ -35,6 +35,7 @@ from intake_neurovault.cube import (
     add_words,
     build,
     build_tree,
+    loaded,
     parse_chunks,
     single,
 )
@@ -377,6 +378,99 @@ def expected_mean(whole: Any) -> Any:
 
 def mean_of_large_studies(dataset: xr.Dataset) -> xr.DataArray:
     return dataset.maps.sel(image=dataset.number_of_subjects > 20).mean("image")
+
+
+@pytest.mark.parametrize("name", SELECTIONS)
+def test_values_are_those_of_any_scheduler(name: str, dataset: xr.Dataset) -> None:
+    selected = SELECTIONS[name][0](dataset)
+    expected = selected.compute(scheduler="synchronous")
+    np.testing.assert_array_equal(selected.values, expected)
+
+
+@pytest.mark.parametrize("skipna", [True, False])
+@pytest.mark.parametrize("scheduler", ["threads", "synchronous", "processes"])
+def test_means_are_taken_map_by_map(
+    skipna: bool, scheduler: str, folder: Path, tmp_path: Path
+) -> None:
+    for number in (1, 2, 3):
+        lacking = values(number)
+        lacking[number:5, 2] = np.nan
+        write(tmp_path, number, lacking)
+    images = [made(number) for number in (1, 2, 3)]
+    maps = build(images, recipe_for(tmp_path, chunks=2)).maps
+    mean = maps.isel(y=slice(1, 4)).mean("image", skipna=skipna)
+    expected = maps.load().isel(y=slice(1, 4)).mean("image", skipna=skipna)
+    assert np.isnan(expected).any()
+    xr.testing.assert_allclose(mean.compute(scheduler=scheduler), expected, rtol=1e-5)
+    np.testing.assert_allclose(mean.values, expected, rtol=1e-5)
+
+
+def test_what_follows_a_mean_is_lazy_too(dataset: xr.Dataset, whole: Any) -> None:
+    spread = dataset.maps.std("image") + dataset.maps.mean("image")
+    assert spread.chunks is not None
+    expected = whole.std(axis=0) + whole.mean(axis=0)
+    np.testing.assert_allclose(spread, expected, atol=1e-5)
+
+
+WITHOUT_CLUSTER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from maps import COARSE, FolderOpener, record
+from intake_neurovault.cube import Recipe, build
+from intake_neurovault import accessor
+from intake_neurovault.nifti import Reader
+
+recipe = Recipe(Reader(COARSE), FolderOpener(Path(sys.argv[1])))
+maps = build([record(1), record(2)], recipe).maps
+inside = (COARSE.coords()["x"] > 0)[:, None, None].repeat(22, 1).repeat(19, 2)
+for array in (
+    maps, maps[0], maps.mean("image"), maps.sel(x=0), maps.std("image"),
+    maps.nii.to_matrix(inside), maps.nii.sphere(0, 0, 0, radius=9).mean("voxel"),
+):
+    array.values
+    assert "distributed" not in sys.modules
+maps.compute()
+print("distributed" in sys.modules)
+"""
+
+
+def test_values_do_not_load_what_runs_clusters(folder: Path, run_python: Any) -> None:
+    done = run_python(WITHOUT_CLUSTER, str(folder), str(Path(__file__).parent))
+    assert done.stdout.split() == ["True"]
+
+
+def test_a_scheduler_that_was_set_is_used(dataset: xr.Dataset) -> None:
+    asked = []
+
+    def get(graph: Any, keys: Any, **given: Any) -> Any:
+        asked.append(keys)
+        return dask.get(graph, keys, **given)
+
+    with dask.config.set(scheduler=get):
+        found = dataset.maps.values
+        matrix = dataset.maps.nii.sphere(0, 0, 0, radius=20).values
+    assert len(asked) == 2
+    np.testing.assert_array_equal(found, dataset.maps.values)
+    assert matrix.shape[0] == 12
+
+
+def test_loading_takes_one_copy(folder: Path) -> None:
+    images = [
+        replace(image, id=100 * i + image.id) for i in range(8) for image in IMAGES
+    ]
+    dataset = build(images, recipe_for(folder))
+    size = len(images) * values(1).nbytes
+    loaded(dataset.isel(image=slice(8)))
+    tracemalloc.start()
+    try:
+        found = loaded(dataset)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert isinstance(found.maps.data, np.ndarray)
+    assert peak < 1.5 * size
+    xr.testing.assert_identical(found, dataset.compute())
 
 
 @pytest.mark.parametrize("scheduler", ["threads", "processes"])

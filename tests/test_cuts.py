@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intake_neurovault.cuts import Cut, Window
+from intake_neurovault.cuts import Cut, Picked, Window
 
 SHAPE = (7, 9, 5)
 VOLUME = np.random.default_rng(0).standard_normal(SHAPE, dtype="f4")
 FILE = VOLUME.tobytes(order="F")
 
 
-def read(cut: Cut, file: bytes) -> tuple[Any, int]:
+def read(cut: Cut | Picked, file: bytes) -> tuple[Any, int]:
     """Read a part twice through one window; give it, and the bytes read once."""
     block, window, taken = cut.empty(2), Window(cut), 0
     for row in (block[0, ...], block[1, ...]):
@@ -96,3 +96,36 @@ def test_a_whole_volume_is_read_into_its_place() -> None:
 )
 def test_a_part_is_not_the_whole(key: tuple[Any, ...]) -> None:
     assert not Cut(LARGE, key).whole
+
+
+# ---- single voxels ---------------------------------------------------------------
+
+NUMBERS = st.lists(st.integers(0, VOLUME.size - 1), min_size=1, max_size=20)
+
+
+@given(numbers=NUMBERS)
+def test_picked_voxels_are_read_and_taken_in_their_order(numbers: list[int]) -> None:
+    picked = Picked(SHAPE, np.array(numbers))
+    expected = VOLUME.ravel()[numbers]
+    part, _ = read(picked, FILE)
+    np.testing.assert_array_equal(part, expected)
+    for volume in (VOLUME, np.asfortranarray(VOLUME), VOLUME[:, ::-1][:, ::-1]):
+        np.testing.assert_array_equal(picked.take(volume), expected)
+    assert part.shape == picked.part
+
+
+def test_no_more_than_the_box_of_the_picked_is_read() -> None:
+    volume = np.random.default_rng(1).standard_normal(LARGE, dtype="f4")
+    inside = np.zeros(LARGE, dtype=bool)
+    inside[30:36, 40:46, 20:26] = volume[30:36, 40:46, 20:26] > 0
+    picked = Picked(LARGE, np.flatnonzero(inside))
+    part, taken = read(picked, volume.tobytes(order="F"))
+    assert taken == 6 * (5 * 61 + 6) * 4
+    np.testing.assert_array_equal(part, volume[inside])
+
+
+def test_all_voxels_may_be_picked() -> None:
+    picked = Picked(SHAPE, np.arange(VOLUME.size))
+    part, taken = read(picked, FILE)
+    assert taken == len(FILE)
+    np.testing.assert_array_equal(part, VOLUME.ravel())

@@ -147,6 +147,44 @@ def test_it_computes_on_local_schedulers(scheduler: str, dataset: xr.Dataset) ->
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+ROWS: dict[str, tuple[Any, list[int]]] = {
+    "one": (lambda matrix: matrix.sel(image=3), [3]),
+    "some": (lambda matrix: matrix.sel(image=[6, 2]), [2, 6]),
+    "a condition": (lambda matrix: matrix[np.arange(6) % 3 == 0], [1, 4]),
+    "some, and voxels": (lambda matrix: matrix[[4, 1], 10:20:3], [2, 5]),
+    "one voxel of one": (lambda matrix: matrix[-1, 5], [6]),
+    "voxels": (lambda matrix: matrix[:, [7, 3]], [1, 2, 3, 4, 5, 6]),
+    "a mean": (lambda matrix: matrix[:4].mean("image"), [1, 2, 3, 4]),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("way", ["values", "compute"])
+def test_rows_that_are_not_chosen_are_not_read(
+    name: str, way: str, folder: Path
+) -> None:
+    choose, numbers = ROWS[name]
+    opener = CountingOpener(folder)
+    matrix = cube(folder, opener=opener).maps.nii.to_matrix(half())
+    found = choose(matrix)
+    found = found.values if way == "values" else found.compute(scheduler="sync").values
+    assert opener.opened == numbers
+    np.testing.assert_allclose(found, choose(matrix.load()), atol=1e-6)
+
+
+def test_an_assignment_to_a_matrix_is_not_forgotten(dataset: xr.Dataset) -> None:
+    matrix = dataset.maps.nii.to_matrix(half())
+    matrix[2, 5:9] = 0
+    assert (matrix.values[2, 5:9] == 0).all()
+    assert (matrix[[2]].compute()[0, 5:9] == 0).all()
+
+
+def test_values_are_read_as_they_are_computed(dataset: xr.Dataset) -> None:
+    matrix = dataset.maps.nii.to_matrix(half())
+    np.testing.assert_array_equal(matrix.values, matrix.compute(scheduler="sync"))
+    np.testing.assert_array_equal(matrix, dataset.maps.values[:, half()])
+
+
 def test_loaded_maps_give_a_loaded_matrix(dataset: xr.Dataset) -> None:
     loaded = dataset.maps.load().nii.to_matrix(half())
     assert isinstance(loaded.data, np.ndarray)

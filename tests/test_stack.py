@@ -28,6 +28,7 @@ from maps import (
     write_values,
 )
 
+from intake_neurovault.cuts import Cut, Picked
 from intake_neurovault.errors import (
     CorruptFileError,
     GeometryError,
@@ -147,6 +148,45 @@ def test_memory_is_that_of_the_result_and_one_map(stack: MapStack) -> None:
     # NOTE: the decoder needs a window and tables, which are as large as a few of
     # these small maps.
     assert peak < 10 * one_map
+
+
+PARTS = (
+    Cut(COARSE.shape, (slice(2, 9), 4, slice(None))),
+    Cut(COARSE.shape, (3, 4, 5)),
+    Picked(COARSE.shape, np.array([7000, 3, 512])),
+)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_it_is_read_to_where_it_is_wanted(part: Any, stack: MapStack) -> None:
+    memory = np.full((7, *part.part), np.nan, dtype="f4")
+    stack.fill(part, memory[1:6])
+    expected = np.stack([part.take(values(n)) for n in NUMBERS])
+    np.testing.assert_allclose(memory[1:6], expected, rtol=1e-6)
+    assert np.isnan(memory[[0, 6]]).all()
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_maps_are_added_up_as_they_are_read(part: Any, stack: MapStack) -> None:
+    expected = np.mean([part.take(values(n)) for n in NUMBERS], axis=0)
+    found = stack.total(part).mean(skipna=False)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_adding_up_takes_no_memory_for_each_map(stack: MapStack) -> None:
+    whole_map = Cut(COARSE.shape, (slice(None),) * 3)
+
+    def peak(rounds: int) -> int:
+        many = stack.take([0, 1, 2, 3, 4] * rounds)
+        tracemalloc.start()
+        try:
+            many.total(whole_map)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(1)
+    assert peak(20) < peak(4) + 2 * values(1).nbytes
 
 
 def test_labels_are_read_as_labels(folder: Path) -> None:
