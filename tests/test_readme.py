@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -43,7 +46,7 @@ def test_the_first_example(
 ) -> None:
     entry = block("yaml", "hand_maps")
     (tmp_path / "maps.yaml").write_text(entry, encoding="utf-8")
-    cell = block("python", "open_catalog")
+    cell = block("python", "hand_maps(")
     run_block(cell)
     assert nib.load(tmp_path / "mean.nii.gz").shape == (61, 73, 61)
     fresh_server.clear_requests()
@@ -60,6 +63,42 @@ def test_the_example_of_matrices(
     assert done.stdout.startswith(f"({images}, ")
     assert "'x': 61, 'y': 73, 'z': 61" in done.stdout
     assert "nan" not in done.stdout
+
+
+def test_the_examples_of_looking_and_freezing(
+    run_block: Callable[[str], CompletedProcess[str]], tmp_path: Path
+) -> None:
+    cells = [block("python", "result.matched()"), block("python", "few.freeze")]
+    made = "\nprint(few.sample(3, seed=1).keys(), few[few.keys()[0]].label)"
+    done = run_block("import intake, intake_neurovault\n" + "\n".join(cells) + made)
+    assert "image " in done.stdout
+    assert {path.name for path in tmp_path.glob("*.*")} == {
+        "question.yaml",
+        "answer.yaml",
+        "answer.lock.json",
+    }
+
+
+def test_the_examples_of_the_command_line(
+    child_environment: dict[str, str],
+    fresh_server: NeuroVaultServer,
+    data_dir: Path,
+    tmp_path: Path,
+) -> None:
+    where = {"INTAKE_NEUROVAULT_URL": fresh_server.url, "NILEARN_DATA": str(data_dir)}
+    scripts = f"{Path(sys.executable).parent}{os.pathsep}{child_environment['PATH']}"
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", block("bash", "neurovault show 10426")],
+        env=child_environment | where | {"PATH": scripts},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "left vs right button press" in done.stdout
+    assert (tmp_path / "faces.lock.json").exists()
 
 
 def test_the_example_of_fsspec(
