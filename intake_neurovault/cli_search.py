@@ -97,13 +97,10 @@ def list_images(
     """  # noqa: D301  \b keeps click from filling the lines
     result = search_for(entry, given)
     found = result.found
-    if as_json:
+    if explain:
+        _explain(result, as_json=as_json, header=not no_header)
+    elif as_json:
         echo_json(_document(result, columns))
-    elif explain:
-        table = result.explain()
-        shown = _STEPS if watched() else tuple(table.columns)
-        steps = [[row[name] for name in shown] for row in rows_of(table)]
-        echo_table(shown, steps, header=not no_header)
     elif found.images:
         names = _checked(columns or _COLUMNS, result)
         rows = [_row(image, result, names) for image in found.images]
@@ -155,6 +152,15 @@ def fetch_files(entry: str | None, as_json: bool, **given: Any) -> None:
     else:
         echo_table(("id", "path"), list(paths.items()))
     _close(result)
+
+
+def _explain(result: SearchResult, *, as_json: bool, header: bool) -> None:
+    steps = rows_of(result.explain())
+    if as_json:
+        echo_json({"steps": steps})
+        return
+    names = _STEPS if watched() else tuple(result.explain().columns)
+    echo_table(names, [[step[name] for name in names] for step in steps], header=header)
 
 
 def _close(result: SearchResult) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from io import FileIO
 from pathlib import Path
 
@@ -34,35 +35,41 @@ def everything_about(mirror: Mirror, image: Image, collection: Collection) -> Ab
     Returns
     -------
     About
-        What is known now. Files are looked at from outside: none is verified by it.
+        What is known now. Files are looked at from outside and none is verified by
+        it, but for frozen ones, of which only the right bytes count.
     """
-    kept = _kept(mirror.store, image)
+    store, file = mirror.store, image.file
+    numbers = image.collection_id, image.id
+    kept = Kept(None) if file is None else _kept(mirror, file)
+    kept = replace(
+        kept,
+        grids=tuple(_grids(store.root, *numbers)),
+        resampled=_if_there(store.root / layout.resampled_path(*numbers)),
+        words=_if_there(store.root / layout.words_path(*numbers)),
+    )
     return About(image, collection, mirror.client.url, kept)
 
 
-def _kept(store: Store, image: Image) -> Kept:
-    numbers = image.collection_id, image.id
-    grids = tuple(_grids(store.root, *numbers))
-    resampled = _if_there(store.root / layout.resampled_path(*numbers))
-    words = _if_there(store.root / layout.words_path(*numbers))
-    if image.file is None:
-        return Kept(None, grids=grids, resampled=resampled, words=words)
-    place = store.place(image.file)
+def _kept(mirror: Mirror, file: ImageFile) -> Kept:
+    store, place = mirror.store, mirror.store.place(file)
+    if file.sha256 is not None and (frozen := mirror.kept(file)) != place:
+        # NOTE: in nilearn's tree lies another file by now, or none.
+        if frozen is None:
+            return Kept(place)
+        found = look(frozen)
+        size = found.st_size if found else None
+        return Kept(frozen, size, file.sha256, current=True)
     found = look(place)
     if found is None:
-        return Kept(place, grids=grids, resampled=resampled, words=words)
-    entry = store.receipt(image.file)
-    foreign = entry is not None and entry.is_elsewhere(image.file)
+        return Kept(place)
+    entry = store.receipt(file)
     return Kept(
         place,
         found.st_size,
         entry.sha256 if entry else None,
-        _verified(store, image.file) if entry else None,
-        current=store.is_current(image.file),
-        foreign=foreign,
-        grids=grids,
-        resampled=resampled,
-        words=words,
+        _verified(store, file) if entry else None,
+        current=file.sha256 is not None or store.is_current(file),
+        foreign=entry is not None and entry.is_elsewhere(file),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from intake_neurovault.about import UNITS, Kept, OnGrid
 from intake_neurovault.lettering import width
 from intake_neurovault.schema import COLLECTION_FIELDS, IMAGE_FIELDS
 from intake_neurovault.testing import NeuroVaultServer
+from intake_neurovault.testing.volumes import Volume
 
 SERVER = "https://neurovault.org"
 Ask = Callable[..., SearchResult]
@@ -279,6 +281,28 @@ def test_what_changed_on_the_server_is_said(
     assert found("download_new").kept.current
     fresh_server.archive.images[10426]["modify_date"] = "2030-01-01T00:00:00Z"
     assert found("update").kept.current is False
+
+
+def test_of_a_frozen_map_only_its_bytes_count(
+    fresh_server: NeuroVaultServer, data_dir: Path, tmp_path: Path
+) -> None:
+    def ask(**arguments: Any) -> SearchResult:
+        return search(url=fresh_server.url, data_dir=data_dir, **arguments)
+
+    live = ask(image_ids=[10426])
+    live.freeze(tmp_path / "x.yaml")
+    frozen = ask(frozen=tmp_path / "x.lock.json")
+    place = live[10426].path
+    assert (frozen[10426].path, frozen[10426].kept.current) == (place, True)
+    fresh_server.archive.replace_file(10426, Volume("spm3", 3, "faces"))
+    ask(image_ids=[10426], mode="update").fetch()
+    kept = frozen[10426].kept
+    assert kept.path != place
+    assert kept.path is not None
+    assert hashlib.sha256(kept.path.read_bytes()).hexdigest() == kept.sha256
+    kept.path.unlink()
+    assert frozen[10426].path is None
+    assert "not downloaded yet" in repr(frozen[10426])
 
 
 def test_an_image_without_a_file() -> None:

@@ -181,6 +181,12 @@ def test_explain(run: Run) -> None:
     assert all(int(row["alone"]) >= int(row["removed"]) for row in rows)
 
 
+def test_explain_for_machines(run: Run) -> None:
+    steps = read_json(run("search", "-w", "age", "--explain", "--json"))["steps"]
+    assert steps[-1]["term"] == "age is not null"
+    assert steps[-1]["alone"] == 81
+
+
 def test_the_cap_is_told(run: Run) -> None:
     result = run("search", "-w", "{}", "--max-images", "3")
     assert len(table(result.stdout)) == 3
