@@ -54,9 +54,10 @@ class NeuroVaultCatalog(Declared, Catalog):
     metadata : mapping, optional
         What a catalog says about this one.
     **arguments
-        Those of `intake_neurovault.search` but `image_ids`. `collection_terms` chooses
-        among the collections, those with images if absent; `collection_ids` names
-        them, in their order, private ones too; `max_images` holds for each.
+        Those of `intake_neurovault.search` but `image_ids` and `frozen`.
+        `collection_terms` chooses among the collections, those with images if absent;
+        `collection_ids` names them, in their order, private ones too; `max_images`
+        holds for each.
 
     Raises
     ------

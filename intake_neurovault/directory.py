@@ -52,10 +52,10 @@ class Entry:
 class Directory:
     """The collections in which one may search: deferred, countable, each by its name.
 
-    It takes the arguments of `search` but `image_ids`, which hold for the images of
-    each collection: conditions on collections choose among these, and with conditions
-    on images only those are listed in which an image matches. Nothing is requested
-    before somebody looks.
+    It takes the arguments of `search` but `image_ids` and `frozen`. They hold for the
+    images of each collection; conditions on collections choose among these, and with
+    conditions on images only those are listed in which one matches. Nothing is
+    requested before somebody looks.
 
     Parameters
     ----------
@@ -79,16 +79,16 @@ class Directory:
     """
 
     def __init__(self, **arguments: Any) -> None:
-        if arguments.get("image_ids") is not None:
-            msg = "image_ids= has no place where collections are listed; use search()."
-            raise ArgumentError(msg)
+        for name in ("image_ids", "frozen"):
+            if arguments.get(name) is not None:
+                msg = f"{name}= has no place in a list of collections; use search()."
+                raise ArgumentError(msg)
         ids: Any = arguments.get("collection_ids")
         self._named = ids is not None
         # NOTE: read as for the images of collections that are named, so that no
         # condition and no cap holds but those given.
-        self._images = search(
-            **arguments | {"collection_ids": [] if ids is None else ids}
-        )
+        refs = [] if ids is None else ids
+        self._images = search(**arguments | {"collection_ids": refs})
         given = self._images.query.collection_filter
         absent = arguments.get("collection_terms") is None and not self._named
         self._chosen = _BASIC if absent else given

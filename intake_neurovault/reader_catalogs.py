@@ -8,6 +8,7 @@ from typing import Any
 from intake.readers.entry import Catalog, ReaderDescription
 
 from intake_neurovault.directory import Directory
+from intake_neurovault.errors import ArgumentError
 from intake_neurovault.records import Collection, Image
 from intake_neurovault.refs import Token
 from intake_neurovault.result import SearchResult
@@ -76,7 +77,7 @@ def catalog_of_images(result: SearchResult) -> Catalog:
     FilterError
         If a condition is a Python function.
     ArgumentError
-        If a private collection's token is given literally.
+        If a private collection's token is given literally, or the query is frozen.
 
     Examples
     --------
@@ -85,6 +86,12 @@ def catalog_of_images(result: SearchResult) -> Catalog:
     0
     """
     arguments = result.to_arguments()
+    if "frozen" in arguments:
+        msg = (
+            "A frozen query has no entries for its single images, which would give "
+            "them as they are now; take result.thaw(), or all of it with to_intake()."
+        )
+        raise ArgumentError(msg)
     dropped = (*_QUERY, "max_images")
     shared = {name: each for name, each in arguments.items() if name not in dropped}
     homes = result.found.collections

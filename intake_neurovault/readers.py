@@ -240,8 +240,7 @@ class NeuroVaultReader(BaseReader):
 class NeuroVaultCatalogReader(NeuroVaultReader):
     """Reads the list of collections as a catalog, an entry for each.
 
-    It takes the arguments of `intake_neurovault.search` but `image_ids`, as
-    `intake_neurovault.Directory` does.
+    It takes the arguments of `intake_neurovault.Directory`.
 
     Examples
     --------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -485,9 +486,20 @@ def test_a_misspelt_argument_is_a_type_error(name: str, suggestion: str) -> None
         intake.open_neurovault_catalog(**{name: 3})
 
 
-def test_a_directory_lists_no_single_images() -> None:
-    with pytest.raises(ArgumentError, match=r"image_ids= has no place .* search\(\)"):
-        Directory(image_ids=[3])
+@pytest.mark.parametrize("name", ["image_ids", "frozen"])
+def test_a_directory_lists_no_single_images(name: str) -> None:
+    with pytest.raises(ArgumentError, match=rf"{name}= has no place .* search\(\)"):
+        Directory(**{name: [3]})
+
+
+def test_its_signature_is_that_of_search_without_single_images() -> None:
+    def shown(function: Any) -> dict[str, Any]:
+        parameters = inspect.signature(function).parameters.values()
+        return {each.name: each.default for each in parameters}
+
+    expected = shown(intake.open_neurovault) | {"max_images": None}
+    del expected["image_ids"], expected["frozen"]
+    assert shown(intake.open_neurovault_catalog) == expected
 
 
 def test_a_directory_by_itself(fresh_server: NeuroVaultServer, data_dir: Path) -> None:

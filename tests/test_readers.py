@@ -362,6 +362,19 @@ def test_the_same_data_through_all_doors(
     xr.testing.assert_identical(lazy.load(), expected)
 
 
+def test_a_frozen_query_through_all_doors(
+    here: dict[str, Any], tmp_path: Path, no_imports: None
+) -> None:
+    entry = search(image_ids=SOME, **here).freeze(tmp_path / "frozen.yaml")
+    result = intake.open_catalog(str(entry)).frozen.result
+    path = result.to_intake(tmp_path / "second.yaml", version=2)
+    reader = intake.open_catalog(str(path))["maps"]
+    xr.testing.assert_identical(reader.read(), result.to_dask())
+    assert reader.to_reader("SearchResult").read() == result
+    with pytest.raises(ArgumentError, match=r"frozen query .* result\.thaw\(\)"):
+        readers.SearchResultToCatalog().run(result)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "text"),
     [
