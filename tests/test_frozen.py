@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import pickle
 import shutil
@@ -901,6 +902,21 @@ def test_another_query_of_a_lock(
 ) -> None:
     frozen = ask(frozen=lock)
     assert SearchResult(query, frozen.reader, frozen.vault).keys() == expected
+
+
+def test_what_is_known_of_a_frozen_map(
+    ask: Ask, archive: Archive, lock: Path, elsewhere: Path
+) -> None:
+    change(archive)
+    ask(collection_ids=[HOME], mode="update").fetch()
+    frozen = ask(frozen=lock)
+    known = frozen[UPLOADED].kept
+    assert known.path == frozen.fetch()[UPLOADED]
+    assert (known.size, known.current) == (len(content(UPLOADED)), True)
+    assert known.sha256 == hashlib.sha256(content(UPLOADED)).hexdigest()
+    assert frozen[EDITED].metadata["name"] != "renamed"
+    assert frozen[EDITED].kept.current is True
+    assert ask(frozen=lock, data_dir=elsewhere)[UPLOADED].kept.size is None
 
 
 def test_a_frozen_result_in_a_notebook(ask: Ask, lock: Path) -> None:
