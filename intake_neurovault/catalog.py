@@ -6,7 +6,6 @@ heavy; everything else is reached through the package's lazy door.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -82,19 +81,6 @@ class NeuroVaultCatalog(Declared, Catalog):
     version = intake_neurovault.__version__
     # NOTE: a search of a catalog that holds this one would list all of a "catalog".
     container = "xarray"
-    # NOTE: the base class shows YAML in notebooks and would hide `_repr_html_`.
-    _ipython_display_ = None
-    __signature__ = inspect.Signature(
-        [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
-            for name, default in {**_TAKES, "metadata": None}.items()
-        ]
-    )
-
-    def __init__(
-        self, *, metadata: Mapping[str, Any] | None = None, **arguments: Any
-    ) -> None:
-        self._open(metadata, arguments)
 
     def _begin(self, metadata: dict[str, Any], arguments: dict[str, Any]) -> None:
         self.directory: Directory = intake_neurovault.Directory(**arguments)

@@ -6,6 +6,7 @@ face of intake shows, these follow from the arguments alone.
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, Self
@@ -42,6 +43,23 @@ class Declared:
     """What a catalog says, and what was learnt since."""
     _entry: Any
     _passed_kwargs: list[str]
+    # NOTE: intake's classes show YAML in notebooks and would hide `_repr_html_`.
+    _ipython_display_ = None
+    __signature__: inspect.Signature
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.__signature__ = inspect.Signature(
+            [
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+                for name, default in {**cls.takes, "metadata": None}.items()
+            ]
+        )
+
+    def __init__(
+        self, *, metadata: Mapping[str, Any] | None = None, **arguments: Any
+    ) -> None:
+        self._open(metadata, arguments)
 
     def _open(
         self, metadata: Mapping[str, Any] | None, arguments: Mapping[str, Any]

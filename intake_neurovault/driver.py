@@ -6,7 +6,6 @@ heavy; everything else is reached through the package's lazy door.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from functools import cache
 from html import escape
@@ -69,19 +68,6 @@ class NeuroVaultSource(Delegation, Declared, DataSource):
     version = intake_neurovault.__version__
     container = "xarray"
     partition_access = True
-    # NOTE: the base class shows YAML in notebooks and would hide `_repr_html_`.
-    _ipython_display_ = None
-    __signature__ = inspect.Signature(
-        [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
-            for name, default in {**_ARGUMENTS, "metadata": None}.items()
-        ]
-    )
-
-    def __init__(
-        self, *, metadata: Mapping[str, Any] | None = None, **arguments: Any
-    ) -> None:
-        self._open(metadata, arguments)
 
     def _begin(self, metadata: dict[str, Any], arguments: dict[str, Any]) -> None:
         DataSource.__init__(self, metadata=metadata)
