@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import click
 
 import intake_neurovault
 from intake_neurovault import cli_text
-from intake_neurovault.cli_output import echo_json, end
+from intake_neurovault.cli_output import echo_json, echo_lines, end
 from intake_neurovault.cli_types import data_dir_option, json_option
 
 collections_option = click.option(
@@ -68,14 +67,14 @@ def show_info(
     if as_json:
         echo_json(holdings.to_json())
     elif not holdings.exists:
-        _echo(cli_text.no_store(holdings.root))
+        echo_lines(cli_text.no_store(holdings.root))
     elif collection_id is not None and not holdings.files:
         text = f"Collection {collection_id} is not in the store {holdings.root}."
-        _echo(cli_text.filled(text))
+        echo_lines(cli_text.filled(text))
     elif collections:
-        _echo(cli_text.collection_lines(holdings))
+        echo_lines(cli_text.collection_lines(holdings))
     else:
-        _echo(cli_text.holdings_lines(holdings))
+        echo_lines(cli_text.holdings_lines(holdings))
 
 
 @cache.command("verify")
@@ -114,9 +113,9 @@ def verify_files(
     if as_json:
         echo_json(found.to_json())
     elif not found.exists:
-        _echo(cli_text.no_store(found.root))
+        echo_lines(cli_text.no_store(found.root))
     else:
-        _echo(cli_text.checkup_lines(found))
+        echo_lines(cli_text.checkup_lines(found))
         if not found.whole:
             click.echo('To fetch what is lost: "neurovault cache repair".')
     end(good=found.whole)
@@ -190,9 +189,9 @@ def repair_files(
     if as_json:
         echo_json(done.to_json())
     elif not done.before.exists:
-        _echo(cli_text.no_store(done.before.root))
+        echo_lines(cli_text.no_store(done.before.root))
     else:
-        _echo(cli_text.repair_lines(done))
+        echo_lines(cli_text.repair_lines(done))
     end(good=done.whole)
 
 
@@ -261,7 +260,7 @@ def clear_files(
         raise click.UsageError(msg)
     plan = intake_neurovault.Cache.parse(data_dir).plan(**chosen)
     if not as_json:
-        _echo(cli_text.plan_lines(plan))
+        echo_lines(cli_text.plan_lines(plan))
     if dry_run or not plan.items:
         if as_json:
             echo_json({"dry_run": dry_run, **plan.to_json()})
@@ -273,10 +272,5 @@ def clear_files(
     if as_json:
         echo_json({"dry_run": False, **done.to_json()})
     else:
-        _echo(cli_text.cleared_lines(plan, done))
+        echo_lines(cli_text.cleared_lines(plan, done))
     end(good=not done.left)
-
-
-def _echo(lines: Iterable[str]) -> None:
-    for line in lines:
-        click.echo(line)

@@ -144,6 +144,18 @@ def terminal_width() -> int:
     return max(shutil.get_terminal_size((80, 24)).columns, 20)
 
 
+def echo_lines(lines: Iterable[str]) -> None:
+    """Give a result line by line.
+
+    Parameters
+    ----------
+    lines : iterable of str
+        The lines.
+    """
+    for line in lines:
+        click.echo(line)
+
+
 def echo_json(content: object) -> None:
     """Give a result to a machine.
 
@@ -171,10 +183,10 @@ def echo_table(
     """
     if not watched():
         lines: Iterable[str] = tabbed([names, *rows] if header else rows)
-        _echo(lines)
+        echo_lines(lines)
         return
     lines, left_out = fitted(names, rows, terminal_width())
-    _echo(lines if header else lines[1:])
+    echo_lines(lines if header else lines[1:])
     if left_out:
         remark(
             f"No room for {_count(left_out, 'more column')}; --columns chooses others, "
@@ -264,11 +276,6 @@ def give_up(text: str) -> NoReturn:
         The sentence.
     """
     raise click.ClickException(as_options(text))
-
-
-def _echo(lines: Iterable[str]) -> None:
-    for line in lines:
-        click.echo(line)
 
 
 def _count(number: int, what: str) -> str:

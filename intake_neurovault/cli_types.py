@@ -133,9 +133,9 @@ class Condition(click.ParamType):  # type: ignore[type-arg]  # only newer ones h
             What may follow.
         """
         name, equal, value = incomplete.partition("=")
-        values = _VALUES.get(name.rstrip("!").strip(), ())
-        if self.kinds.get(name.rstrip("!").strip()) == "bool":
-            values = ("true", "false")
+        field = name.rstrip("!").strip()
+        truth = self.kinds.get(field) == "bool"
+        values = ("true", "false") if truth else _VALUES.get(field, ())
         if equal:
             before, comma, last = value.rpartition(",")
             start = f"{name}={before}{comma}"
@@ -152,9 +152,9 @@ class Condition(click.ParamType):  # type: ignore[type-arg]  # only newer ones h
             return [CompletionItem(incomplete, help="there is a value"), *signs]
         absent = "!" if incomplete.startswith("!") else ""
         return [
-            CompletionItem(f"{absent}{field.name}", help=field.description)
-            for field in self.fields
-            if field.name.startswith(incomplete.removeprefix("!"))
+            CompletionItem(f"{absent}{each.name}", help=each.description)
+            for each in self.fields
+            if each.name.startswith(incomplete.removeprefix("!"))
         ]
 
 

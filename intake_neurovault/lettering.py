@@ -86,13 +86,7 @@ def cut(text: str, room: int) -> str:
     """
     if width(text) <= room:
         return text
-    left, kept = room - 1, []
-    for letter in text:
-        left -= _columns(letter)
-        if left < 0:
-            break
-        kept.append(letter)
-    return "".join(kept).rstrip() + "…"
+    return text[: _fitting(text, room - 1)].rstrip() + "…"
 
 
 def pad(text: str, room: int, *, right: bool = False) -> str:
@@ -151,7 +145,7 @@ def wrapped(text: str, room: int) -> list[str]:
             lines.append(line)
             line, used = "", 0
         while needed > room and "://" not in word:
-            head = _beginning(word, room)
+            head = word[: max(_fitting(word, room), 1)]
             lines.append(head)
             word = word[len(head) :]
             needed = width(word)
@@ -160,14 +154,14 @@ def wrapped(text: str, room: int) -> list[str]:
     return [*lines, line] if line or not lines else lines
 
 
-def _beginning(word: str, room: int) -> str:
-    left, end = room, 0
-    for letter in word:
+def _fitting(text: str, room: int) -> int:
+    """Count the characters, from the first on, for which there is room."""
+    left = room
+    for number, letter in enumerate(text):
         left -= _columns(letter)
         if left < 0:
-            break
-        end += 1
-    return word[: max(end, 1)]
+            return number
+    return len(text)
 
 
 @lru_cache(maxsize=4096)
