@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from intake_neurovault.coordinates import LICENSE, NEUROVAULT_DOI
 from intake_neurovault.records import Collection, Image, ImageFile
 from intake_neurovault.schema import (
     COLLECTION_FIELDS,
@@ -26,7 +27,7 @@ __all__ = ["LICENCE", "NEUROVAULT_PAPER", "UNITS", "About", "Kept", "OnGrid"]
 NEUROVAULT_PAPER = (
     "Gorgolewski et al. (2015), NeuroVault.org: a web-based repository for collecting "
     "and sharing unthresholded statistical maps of the human brain, Frontiers in "
-    "Neuroinformatics 9:8, https://doi.org/10.3389/fninf.2015.00008"
+    f"Neuroinformatics 9:8, {NEUROVAULT_DOI}"
 )
 """The paper on NeuroVault itself."""
 
@@ -271,17 +272,17 @@ class About:
         dict
             JSON types only, nothing null in the records, and no token.
         """
-        kept = self.kept
-        metadata = {n: v for n, v in self.metadata.items() if n not in self.extra}
+        kept, custom = self.kept, self.extra
+        metadata = {n: v for n, v in self.metadata.items() if n not in custom}
         content = {
             "id": self.id,
             "collection_id": self.collection_id,
             "metadata": _given(metadata),
-            "custom": self.extra,
+            "custom": custom,
             "collection": _given(self.collection.metadata),
             "citation": self.citation,
             "neurovault_citation": NEUROVAULT_PAPER,
-            "license": "CC0-1.0",
+            "license": LICENSE,
             "addresses": self.addresses(),
             "private": self.private,
             "disk": {

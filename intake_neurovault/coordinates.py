@@ -19,6 +19,8 @@ from intake_neurovault.nifti import Geometry, Reader
 from intake_neurovault.records import Collection
 
 __all__ = [
+    "LICENSE",
+    "NEUROVAULT_DOI",
     "NIFTI",
     "Column",
     "axis_columns",
@@ -29,6 +31,12 @@ __all__ = [
 
 NIFTI = "nifti"
 """Name of the scalar coordinate whose attributes are the NIfTI header's facts."""
+
+LICENSE = "CC0-1.0"
+"""Under which NeuroVault publishes all maps, as SPDX has it."""
+
+NEUROVAULT_DOI = "https://doi.org/10.3389/fninf.2015.00008"
+"""The paper on NeuroVault."""
 
 _DIMENSIONLESS = frozenset(
     {
@@ -187,9 +195,9 @@ def dataset_attrs(
         "title": "Statistical maps of the brain from NeuroVault",
         "source": url,
         "query": query,
-        "license": "CC0-1.0",
+        "license": LICENSE,
         "citation_dois": " ".join(dois),
-        "references": "https://doi.org/10.3389/fninf.2015.00008",
+        "references": NEUROVAULT_DOI,
         "intake_neurovault_version": _own_version(),
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from intake_neurovault.arguments import search
@@ -134,8 +134,7 @@ class Directory:
     @property
     def listed(self) -> datetime | None:
         """When the server gave the oldest list that was used, in UTC."""
-        moment = self.found.fetched
-        return None if moment is None else datetime.fromtimestamp(moment, UTC)
+        return self.found.moment
 
     @property
     def known(self) -> Mapping[int, Collection]:

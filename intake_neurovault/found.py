@@ -79,11 +79,16 @@ class Found:
     """Whether the cap ended the search before everything was looked at."""
 
     @property
+    def moment(self) -> datetime | None:
+        """When the oldest listing used was given, in UTC."""
+        return (
+            None if self.fetched is None else datetime.fromtimestamp(self.fetched, UTC)
+        )
+
+    @property
     def listed(self) -> str | None:
         """When the oldest listing used was given, ISO 8601 in UTC."""
-        if self.fetched is None:
-            return None
-        return datetime.fromtimestamp(self.fetched, UTC).isoformat(timespec="seconds")
+        return self.moment.isoformat(timespec="seconds") if self.moment else None
 
     @property
     def blame(self) -> int | None:

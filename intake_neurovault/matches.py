@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -149,8 +149,7 @@ class Matches:
 
         None if none was needed, or, offline, if there never was a whole one.
         """
-        moment = self.found.fetched
-        return None if moment is None else datetime.fromtimestamp(moment, UTC)
+        return self.found.moment
 
     def missing(self) -> list[int]:
         """List the images whose file is not on disk; nothing is requested.

@@ -160,7 +160,6 @@ _STOPPED = (
 _PICTURE = (
     '<img alt="" loading="lazy" decoding="async" referrerpolicy="no-referrer" src="{}">'
 )
-_LINK = '<a href="{}" target="_blank" rel="noopener noreferrer">{}</a>'
 
 
 def _counted(label: str, values: Iterable[object]) -> str:
