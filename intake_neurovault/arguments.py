@@ -26,6 +26,7 @@ from intake_neurovault.query import (
     reject_unknown,
 )
 from intake_neurovault.result import SearchResult
+from intake_neurovault.subsets import warn_of_absent
 from intake_neurovault.vault import Vault
 
 # What neither the query nor the reader holds: written down as it was given.
@@ -43,7 +44,12 @@ _VAULT = frozenset(
     }
 )
 _SETTINGS = _VAULT | {"chunks", "errors", "frozen", "progress", "words_url"}
-_WHAT = ("image_terms", "collection_terms", "image_ids", "collection_ids", "max_images")
+# What stands for no choice among images.
+_ALL: Mapping[str, Any] = {
+    "image_terms": {},
+    "collection_terms": {},
+    "max_images": None,
+}
 
 
 def search(
@@ -185,18 +191,15 @@ def search(
     reject_unknown(unknown, where="search()")
     lock = None if frozen is None else _lock(given)
     terms, predicate = split_terms(image_terms, "image_terms")
-    if lock is not None and terms is None:
-        terms = {}  # the basic ones are for what is not chosen yet
-    query = Query.parse(
-        image_terms=terms,
-        collection_terms=_only_declarative(collection_terms, lock),
-        image_ids=image_ids,
-        collection_ids=collection_ids,
-        max_images=_cap(max_images, lock),
-        fetch_neurosynth_words=fetch_neurosynth_words,
-    )
-    if lock is not None and all(arguments[name] is DEFAULTS[name] for name in _WHAT):
-        query = replace(lock.query, words=query.words)
+    what = {
+        "image_terms": terms,
+        "collection_terms": _only_declarative(collection_terms),
+        "image_ids": image_ids,
+        "collection_ids": collection_ids,
+        "max_images": max_images,
+    }
+    said = any(arguments[name] is not DEFAULTS[name] for name in what)
+    query = _query(what, fetch_neurosynth_words, lock, said=said)
     reader = Reader.parse(
         grid=_grid(grid, resample),
         interpolation=interpolation,
@@ -234,8 +237,30 @@ def _lock(given: dict[str, Any]) -> Lock:
     return lock
 
 
-def _cap(max_images: float | str | None, lock: Lock | None) -> float | str | None:
-    return None if lock and max_images is DEFAULT_MAX_IMAGES else max_images
+def _query(
+    what: Mapping[str, Any], words: object, lock: Lock | None, *, said: bool
+) -> Query:
+    if lock is None:
+        return Query.parse(**what, fetch_neurosynth_words=words)
+    # NOTE: the defaults are for what is not chosen yet.
+    absent = {name for name in _ALL if what[name] is DEFAULTS[name]}
+    chosen = {**what, **{name: _ALL[name] for name in absent}}
+    query = Query.parse(**chosen, fetch_neurosynth_words=words)
+    if not said:
+        return replace(lock.query, words=query.words)
+    _warn_of_unfrozen(query, lock)
+    return query
+
+
+def _warn_of_unfrozen(query: Query, lock: Lock) -> None:
+    # NOTE: what was asked for and not had was told of when it was frozen.
+    images = {each.id for each in lock.images} | {*lock.query.image_ids}
+    homes = {*lock.collections, *lock.query.collection_ids}
+    homes |= {each.token for each in lock.collections.values() if each.token}
+    warn_of_absent("image_ids", [i for i in query.image_ids if i not in images])
+    warn_of_absent(
+        "collection_ids", [r for r in query.collection_ids if r not in homes]
+    )
 
 
 def _server(url: str | None, lock: Lock | None) -> str | None:
@@ -266,9 +291,7 @@ def _check_folder(data_dir: object) -> None:
         raise ArgumentError(msg)
 
 
-def _only_declarative(terms: object, lock: Lock | None) -> Any:
-    if terms is None and lock is not None:
-        return {}
+def _only_declarative(terms: object) -> Any:
     mapping, predicate = split_terms(terms, "collection_terms")
     if predicate is None:
         return mapping

@@ -31,11 +31,6 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 
-_WHAT = (
-    *("image_terms", "collection_terms"),
-    *("image_ids", "collection_ids", "max_images"),
-)
-
 _mode = click.option(
     "--mode",
     type=click.Choice(["download_new", "overwrite", "offline", "update"]),
@@ -218,11 +213,6 @@ def _from_entry(entry: str, said: Mapping[str, Any]) -> SearchResult:
     """Begin with an entry, and narrow it down."""
     result = intake_neurovault.open_entry(entry)
     query, arguments = result.query, {"errors": "skip", **result.to_arguments()}
-    if "frozen" in arguments:
-        what = {name: said[name] for name in _WHAT if name in said}
-        how = {name: value for name, value in said.items() if name not in what}
-        frozen = intake_neurovault.search(**{**arguments, **how})
-        return frozen.search(**what) if what else frozen
     own = {
         "image_terms": query.image_filter.to_mapping(),
         "collection_terms": query.collection_filter.to_mapping(),

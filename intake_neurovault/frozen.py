@@ -92,7 +92,7 @@ class FrozenVault(Vault):
         lock = self.lock
         if predicate is None and lock.covers(query):
             return lock.found
-        return subset(lock, query, predicate, self.pool.report())
+        return subset(lock, query, predicate)
 
     def gather(
         self, query: Query, predicate: Callable[[Mapping[str, Any]], bool] | None = None

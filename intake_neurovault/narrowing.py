@@ -7,10 +7,10 @@ asked anew, of the same server, the query gives the same images.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain, groupby
+from itertools import chain
 from types import EllipsisType
 from typing import Any
 
@@ -18,9 +18,7 @@ from intake_neurovault.conditions import combine
 from intake_neurovault.errors import ArgumentError
 from intake_neurovault.filters import Filter, Step, parse_filter, split_terms
 from intake_neurovault.found import Found
-from intake_neurovault.notices import warn
 from intake_neurovault.parameters import parse_cap
-from intake_neurovault.pool import Report
 from intake_neurovault.query import Query
 from intake_neurovault.refs import (
     CollectionRef,
@@ -32,9 +30,8 @@ from intake_neurovault.refs import (
     unboxed,
 )
 from intake_neurovault.schema import COLLECTION_KINDS, IMAGE_KINDS
-from intake_neurovault.sieve import Predicate, Sieve
-
-_SOME = 5  # ids that a warning names
+from intake_neurovault.sieve import Predicate
+from intake_neurovault.subsets import sifted, warn_of_absent
 
 _parse_image_id = partial(parse_id, what="every item of image_ids")
 
@@ -180,7 +177,9 @@ def narrowed(query: Query, found: Found, selection: Selection) -> tuple[Query, F
     if stopped:
         _refuse_more(query, selection.cap)
     cap = None if selection.cap is ... else selection.cap
-    rest = _sifted(found, selection, cap)
+    inner = Query(selection.image_filter, selection.collection_filter, max_images=cap)
+    rest = sifted(found, inner, selection.predicate)
+    rest = replace(rest, steps=(*found.steps, *rest.steps))
     both = replace(
         query,
         image_filter=combine("$and", [query.image_filter, selection.image_filter]),
@@ -281,22 +280,6 @@ def pinned(query: Query, found: Found) -> tuple[Query, Found]:
     return query, found
 
 
-def _sifted(found: Found, selection: Selection, cap: int | None) -> Found:
-    inner = Query(selection.image_filter, selection.collection_filter, max_images=cap)
-    sieve = Sieve(inner, selection.predicate, Report("skip"))
-    for home, some in groupby(found.images, key=lambda image: image.collection_id):
-        if sieve.full:
-            break
-        if sieve.passes(found.collections[home]):
-            sieve.sift(found.collections[home], list(some))
-    terms = inner.image_filter, inner.collection_filter
-    sieve.image_tally.warn_of_unknown_fields("image_terms", terms[0])
-    sieve.collection_tally.warn_of_unknown_fields("collection_terms", terms[1])
-    rest = sieve.found(truncated=sieve.full)
-    steps = (*found.steps, *rest.steps)
-    return replace(rest, failures=found.failures, steps=steps, fetched=found.fetched)
-
-
 def _refuse_more(query: Query, cap: int | EllipsisType | None) -> None:
     limit = query.max_images
     if cap is ... or limit is None or (cap is not None and cap <= limit):
@@ -312,7 +295,7 @@ def _images_named(image_ids: object, found: Found) -> tuple[int, ...] | None:
     ids = parse_many(image_ids, _parse_image_id, "image_ids")
     if ids is not None:
         there = {image.id for image in found.images}
-        _warn_of_absent("image_ids", [each for each in ids if each not in there])
+        warn_of_absent("image_ids", [each for each in ids if each not in there])
     return ids
 
 
@@ -322,7 +305,7 @@ def _homes_named(collection_ids: object, found: Found) -> tuple[int, ...] | None
         return None
     numbers = {ref: _numbers(ref, found) for ref in refs}
     absent = [ref for ref in refs if not found.collections.keys() & numbers[ref]]
-    _warn_of_absent("collection_ids", absent)
+    warn_of_absent("collection_ids", absent)
     return tuple(chain.from_iterable(numbers.values()))
 
 
@@ -331,13 +314,6 @@ def _numbers(ref: CollectionRef, found: Found) -> list[int]:
         return [ref]
     about = found.collections
     return [number for number in about if about[number].token == ref]
-
-
-def _warn_of_absent(where: str, absent: Sequence[object]) -> None:
-    if absent:
-        names = ", ".join(map(str, absent[:_SOME]))
-        more = f" and {len(absent) - _SOME} more" if absent[_SOME:] else ""
-        warn(f"{where}: not in this result: {names}{more}; .keys() lists what is.")
 
 
 def _any_of(name: str, values: Iterable[int] | None) -> list[Filter]:

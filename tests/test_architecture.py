@@ -122,7 +122,7 @@ LAYERS = {
     "drift": 7,
     "entries": 7,
     "lock_files": 7,
-    "narrowing": 7,
+    "narrowing": 8,
     "store": 7,
     "subsets": 7,
     "view": 7,

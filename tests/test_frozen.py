@@ -764,6 +764,21 @@ def test_other_arguments_choose_of_what_is_frozen(
     assert asked(served) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected", "absent"),
+    [
+        ({"image_ids": [SAME, 9]}, [SAME], "image_ids: not in this result: 9;"),
+        ({"collection_ids": [HOME, 9]}, IDS, "collection_ids: not in this result: 9;"),
+    ],
+)
+def test_what_is_named_and_not_frozen_is_told(
+    ask: Ask, lock: Path, arguments: Any, expected: list[int], absent: str
+) -> None:
+    with pytest.warns(NeuroVaultWarning, match=absent):
+        some = ask(frozen=lock, **arguments)
+    assert some.keys() == expected
+
+
 def test_what_was_chosen_can_be_written(ask: Ask, lock: Path) -> None:
     some = ask(frozen=lock, image_terms={"id": {"$gt": SAME}}, max_images=2)
     written = some.to_arguments()
