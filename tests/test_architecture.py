@@ -127,7 +127,7 @@ LAYERS = {
     "subsets": 7,
     "view": 7,
     "answers": 8,
-    "checkup": 8,
+    "checkup": 9,
     "frozen_files": 8,
     "index": 8,
     "listings": 8,
