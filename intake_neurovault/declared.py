@@ -183,7 +183,9 @@ def _settled(value: Any) -> Any:
 def _parameters(entry: Any, given: Iterable[str]) -> list[str]:
     written = str(entry.describe()["args"])
     declared = [parameter.name for parameter in entry._user_parameters]
-    undeclared = [name for name in given if re.search(rf"{{{{\s*{name}\b", written)]
+    undeclared = [
+        name for name in given if re.search(rf"{{{{\s*{re.escape(name)}\b", written)
+    ]
     return [*declared, *undeclared]
 
 
