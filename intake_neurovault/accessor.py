@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from intake_neurovault.errors import GeometryError
 from intake_neurovault.grid import Grid
-from intake_neurovault.imaging import image_of, write_image
+from intake_neurovault.imaging import to_image
 from intake_neurovault.matrix import flatten, unflatten
 from intake_neurovault.orientation import affine_of, spatial_dims
 from intake_neurovault.regions import ball, parse_mask
@@ -98,10 +98,7 @@ class Nifti:
             If a dimension is missing, there are several more than three, or the
             voxels are not evenly spaced.
         """
-        image = image_of(self._array)
-        if path is not None:
-            write_image(image, path)
-        return image
+        return to_image(self._array, path)
 
     def to_matrix(self, mask: Any = None) -> xr.DataArray:
         """Make a matrix with one row for each map, one column for each voxel.

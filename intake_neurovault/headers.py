@@ -67,8 +67,8 @@ class Encoding:
 class Meaning:
     """What a header says of the numbers, and of the axis behind the three of space."""
 
-    intent: str
-    """What the numbers are, such as ``"z score"``; ``"none"`` if it does not say."""
+    name: str
+    """What the numbers are, such as ``"z score"``; else ``"voxel value"``."""
     times: tuple[float, float] | None
     """Start and step of the fourth axis in seconds; None if that is not time."""
 
@@ -145,8 +145,8 @@ def parse_volumes(raw: RawHeader, label: str) -> tuple[Geometry, Encoding, Meani
         raise GeometryError(msg)
     geometry, encoding = _understood(header, (*raw.shape, 1, 1)[:3], label)
     intents = _nibabel().nifti1.intent_codes
-    intent = intents.label[code] if code in intents else "none"
-    return geometry, encoding, Meaning(intent, _times(header, geometry.xyzt_units))
+    name = intents.label[code] if code and code in intents else "voxel value"
+    return geometry, encoding, Meaning(name, _times(header, geometry.xyzt_units))
 
 
 def _times(header: nib.Nifti1Header, xyzt_units: str) -> tuple[float, float] | None:
@@ -268,36 +268,6 @@ def make_image(
     kind = getattr(_nibabel(), _IMAGES[version])
     image: nib.Nifti1Image = kind(values, header.get_best_affine(), header)
     return image
-
-
-def scale_image(
-    image: nib.Nifti1Image, slope: float, intercept: float
-) -> nib.Nifti1Image:
-    """Say that the numbers of an image are stored ones, to be scaled when read.
-
-    Parameters
-    ----------
-    image : nibabel.Nifti1Image
-        With the stored numbers.
-    slope, intercept : float
-        value = number × slope + intercept.
-
-    Returns
-    -------
-    nibabel.Nifti1Image
-        With the values; written, it has the stored numbers. It is not the same
-        object, and has its bytes in memory.
-
-    Examples
-    --------
-    >>> image = make_image(np.ones((2, 2, 2), "int16"), np.eye(4), sform_code=4,
-    ...                    qform_code=0, xyzt_units="mm sec", description="")
-    >>> scale_image(image, 0.5, 1).get_fdata().max()
-    1.5
-    """
-    image.header.set_slope_inter(slope, intercept)
-    scaled: nib.Nifti1Image = type(image).from_bytes(image.to_bytes())
-    return scaled
 
 
 def _storable(values: NDArray[Any]) -> NDArray[Any]:

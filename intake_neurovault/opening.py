@@ -94,7 +94,7 @@ def open_nifti(
     sizes, columns = further_axes(header.shape, meaning.times)
     shape = (*geometry.grid.shape, *sizes.values())
     voxels = Voxels(origin, header, encoding, gzipped, shape)
-    attrs: dict[str, Any] = {"long_name": meaning.intent, "grid_mapping": NIFTI}
+    attrs: dict[str, Any] = {"long_name": meaning.name, "grid_mapping": NIFTI}
     if mask_and_scale is False and voxels.scaled:
         attrs |= {"scale_factor": encoding.slope, "add_offset": encoding.intercept}
         voxels = replace(voxels, encoding=replace(encoding, slope=1.0, intercept=0.0))

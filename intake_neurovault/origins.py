@@ -271,7 +271,10 @@ def origin_of(source: object, storage_options: Mapping[str, Any] | None) -> Orig
 def _addressed(name: str, options: Mapping[str, Any]) -> Origin:
     # NOTE: who opens local files need not wait for this import.
     core = import_module("fsspec.core")
-    filesystem, path = core.url_to_fs(name, **options)
+    # NOTE: `url_to_fs` takes the option `url` of NeuroVault's filesystem for its own.
+    filesystem, _, (path,) = core.get_fs_token_paths(
+        name, storage_options=dict(options), expand=False
+    )
     if type(filesystem).__name__ == "LocalFileSystem":
         return LocalFile(Path(path))
     return RemoteFile(filesystem, path, _shown(name))

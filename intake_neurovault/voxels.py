@@ -25,7 +25,6 @@ Key = tuple[int | slice, ...]
 
 _HEAD = 1 << 16
 _SKIPPED = 1 << 20
-_PLAIN_CHUNK = 64 * 2**20
 _PACKED_CHUNK = 256 * 2**20
 
 
@@ -124,17 +123,15 @@ class Voxels:
         Returns
         -------
         tuple of int
-            Whole volumes: as many as make 64 MiB, and 256 MiB of a gzipped file,
-            which is inflated as a whole for each part.
+            One volume; of a gzipped file, which is inflated as a whole for each
+            part, as many as make 256 MiB.
         """
-        last = math.prod(self.shape[3:])
         size = math.prod(self.shape[:3]) * self.dtype.itemsize
-        limit = _PACKED_CHUNK if self.gzipped else _PLAIN_CHUNK
-        volumes = min(last, max(1, limit // size))
-        extent = list(self.shape)
-        for axis in reversed(range(3, len(extent))):
-            before = math.prod(extent[3:axis])
-            extent[axis] = max(1, min(extent[axis], volumes // before))
+        volumes = max(1, _PACKED_CHUNK // size) if self.gzipped else 1
+        extent = list(self.shape[:3])
+        for count in self.shape[3:]:
+            extent.append(min(count, volumes))
+            volumes = max(1, volumes // count)
         return tuple(extent)
 
     def read(self, key: Key) -> NDArray[Any]:
