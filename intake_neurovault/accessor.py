@@ -93,7 +93,7 @@ class Nifti:
         Raises
         ------
         ArgumentError
-            If the name of the file ends otherwise.
+            If the name of the file ends otherwise, or its folder does not exist.
         GeometryError
             If a dimension is missing, there are several more than three, or the
             voxels are not evenly spaced.

@@ -66,7 +66,7 @@ def to_image(array: xr.DataArray, path: str | os.PathLike[str] | None = None) ->
     Raises
     ------
     ArgumentError
-        If the name of the file ends otherwise.
+        If the name of the file ends otherwise, or its folder does not exist.
     GeometryError
         If an axis of space is missing, there are too many others, or the voxels are
         not evenly spaced.
@@ -106,6 +106,9 @@ def _unscaled(array: xr.DataArray) -> Any:
 def _checked(path: Path) -> Path:
     if not path.name.lower().endswith(_SUFFIXES):
         msg = f"path={str(path)!r} must end in .nii or .nii.gz"
+        raise ArgumentError(msg)
+    if not path.parent.is_dir():
+        msg = f"path={str(path)!r}: there is no folder {str(path.parent)!r}; create it"
         raise ArgumentError(msg)
     return path
 

@@ -77,6 +77,8 @@ def open_nifti(
         are read.
     GeometryError
         If it has no usable affine, or no numbers at voxels (CIFTI, colours).
+    ServerError
+        If a server breaks off.
     OSError
         If it cannot be opened.
 

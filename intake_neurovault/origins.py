@@ -6,14 +6,14 @@ import io
 import os
 import re
 import threading
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
-from intake_neurovault.errors import ArgumentError
+from intake_neurovault.errors import ArgumentError, NeuroVaultError, ServerError
 from intake_neurovault.resource import without_token
 
 if TYPE_CHECKING:
@@ -111,8 +111,9 @@ class RemoteFile:
         int or None
             Bytes of the file, if the filesystem knows.
         """
-        size: int | None = self.filesystem.size(self.path)
-        return size
+        with _told(self.label):
+            size: int | None = self.filesystem.size(self.path)
+            return size
 
     def part(self, start: int, stop: int) -> bytes:
         """Read a part.
@@ -127,7 +128,8 @@ class RemoteFile:
         bytes
             Fewer where the file ends.
         """
-        found: bytes = self.filesystem.cat_file(self.path, start=start, end=stop)
+        with _told(self.label):
+            found: bytes = self.filesystem.cat_file(self.path, start=start, end=stop)
         # NOTE: a server of HTTP that knows no ranges sends the whole file.
         return found if len(found) <= stop - start else found[start:stop]
 
@@ -139,7 +141,8 @@ class RemoteFile:
         context manager of a binary file
             In memory: of what is gzipped, every byte is needed to check it.
         """
-        return io.BytesIO(self.filesystem.cat_file(self.path))
+        with _told(self.label):
+            return io.BytesIO(self.filesystem.cat_file(self.path))
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,6 +247,8 @@ def origin_of(source: object, storage_options: Mapping[str, Any] | None) -> Orig
     >>> origin_of("maps/a.nii.gz", None)
     LocalFile(path=PosixPath('maps/a.nii.gz'))
     """
+    if hasattr(source, "fs") and hasattr(source, "path") and hasattr(source, "open"):
+        return RemoteFile(source.fs, source.path, _shown(source.path))
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else ""
     if isinstance(name, str) and is_address(name):
         return _addressed(name, storage_options or {})
@@ -257,8 +262,6 @@ def origin_of(source: object, storage_options: Mapping[str, Any] | None) -> Orig
         return LocalFile(Path(os.fsdecode(name)).expanduser())
     if isinstance(source, bytes | bytearray | memoryview):
         return OpenedFile(io.BytesIO(source))
-    if hasattr(source, "fs") and hasattr(source, "path") and hasattr(source, "open"):
-        return RemoteFile(source.fs, source.path, _shown(source.path))
     if hasattr(source, "read") and hasattr(source, "seek"):
         return OpenedFile(cast("BinaryIO", source))
     msg = (
@@ -278,6 +281,19 @@ def _addressed(name: str, options: Mapping[str, Any]) -> Origin:
     if type(filesystem).__name__ == "LocalFileSystem":
         return LocalFile(Path(path))
     return RemoteFile(filesystem, path, _shown(name))
+
+
+@contextmanager
+def _told(label: str) -> Iterator[None]:
+    """Turn errors that only one filesystem knows into one that all know."""
+    try:
+        yield
+    except (OSError, NeuroVaultError):
+        raise
+    except Exception as error:
+        # NOTE: each filesystem of fsspec has errors of its own, which show addresses.
+        msg = f"{label}: the file cannot be had ({type(error).__name__}); try again"
+        raise ServerError(msg) from error
 
 
 def _shown(name: str) -> str:

@@ -181,7 +181,7 @@ class Voxels:
             if count == self.header.data_bytes:
                 file = NiftiFile(cast("FileIO", source), self.origin.label)
                 self._check(file.header())
-                return file.numbers(self.header)
+                return file.numbers(self.header, limit=self.header.end)
             return self._inflated(source, start, count)
 
     def _plain(self, start: int, count: int) -> bytes:

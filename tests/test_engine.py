@@ -229,6 +229,17 @@ def test_a_cut_forgets_when_slices_were_taken() -> None:
     assert dataset.isel(x=[0]).isel(x=0, drop=False).maps.ndim == 2
 
 
+def test_extensions_are_not_kept() -> None:
+    image = made("intent")
+    note = nibabel.nifti1.Nifti1Extension("comment", b"history " * 10)
+    image.header.extensions.append(note)
+    dataset = open_nifti(BytesIO(image.to_bytes()))
+    np.testing.assert_array_equal(dataset.maps, image.dataobj)
+    again = nibabel.Nifti1Image.from_bytes(dataset.nii.to_nifti().to_bytes())
+    np.testing.assert_array_equal(again.dataobj, image.dataobj)
+    assert list(again.header.extensions) == []
+
+
 def test_attributes_win_over_the_header() -> None:
     dataset = open_nifti(BytesIO(made("units").to_bytes()))
     dataset.nifti.attrs |= {
@@ -590,6 +601,8 @@ def test_a_name_that_is_not_nifti(tmp_path: Path) -> None:
     image = open_nifti(BytesIO(Volume("mni6")())).maps
     with pytest.raises(ArgumentError, match=r"a\.img' must end in \.nii or \.nii\.gz"):
         image.nii.to_nifti(tmp_path / "a.img")
+    with pytest.raises(ArgumentError, match=r"there is no folder .*absent'; create it"):
+        image.nii.to_nifti(tmp_path / "absent" / "a.nii")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -21,7 +21,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from intake_neurovault.errors import ArgumentError, CorruptFileError, MissingError
+import intake_neurovault
+from intake_neurovault.errors import (
+    ArgumentError,
+    CorruptFileError,
+    MissingError,
+    ServerError,
+)
 from intake_neurovault.origins import LocalFile, origin_of
 from intake_neurovault.testing import NeuroVaultServer, Volume
 
@@ -57,6 +63,7 @@ class RangeHandler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if body:
+            content = content[: -1 if "broken" in self.path else None]
             self.server.sent.append(len(content))  # type: ignore[attr-defined]
             self.wfile.write(content)
 
@@ -131,6 +138,7 @@ def test_memory(name: str, volume: Volume) -> None:
     fsspec.filesystem("memory").pipe(f"/engine/{name}", volume())
     check(open_nifti(f"memory://engine/{name}"), volume)
     check(open_nifti(f"memory://engine/{name}", chunks={}), volume)
+    check(intake_neurovault.open_nifti(fsspec.open(f"memory://engine/{name}")), volume)
 
 
 @FILES
@@ -205,6 +213,16 @@ def test_what_is_cut_off_far_away(ranges: Any) -> None:
         dataset.load()
     with pytest.raises(FileNotFoundError, match=r"absent\.nii"):
         open_nifti(f"{ranges.url}/absent.nii")
+
+
+def test_servers_that_break_off(ranges: Any) -> None:
+    ranges.files["/broken.nii.gz"] = PACKED()
+    dataset = open_nifti(f"{ranges.url}/map.nii.gz")
+    assert dataset.maps.shape == (31, 37, 31)
+    with pytest.raises(
+        ServerError, match=r"broken\.nii\.gz: .* cannot be had \(Client"
+    ):
+        open_nifti(f"{ranges.url}/broken.nii.gz")
 
 
 def test_errors_show_no_secrets(ranges: Any) -> None:
