@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DatasetNifti", "Nifti"]
 
-MAPS = "maps"
-"""The variable that a Dataset's ``.nii`` is about."""
-
 
 class Nifti:
     """A DataArray as NIfTI: ``array.nii``.
@@ -299,13 +296,13 @@ class DatasetNifti(Nifti):
     """
 
     def __init__(self, dataset: xr.Dataset) -> None:
-        if MAPS not in dataset:
+        if "maps" not in dataset:
             msg = (
                 "the Dataset has no variable 'maps'; use .nii on one of its arrays: "
                 f"{', '.join(map(str, dataset.data_vars)) or 'it has none'}"
             )
             raise GeometryError(msg)
-        super().__init__(dataset[MAPS])
+        super().__init__(dataset["maps"])
 
 
 def _plotting() -> ModuleType:

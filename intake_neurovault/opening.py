@@ -21,10 +21,10 @@ from intake_neurovault.origins import Origin, origin_of
 from intake_neurovault.series import further_axes
 from intake_neurovault.voxels import VoxelArray, Voxels, read_header
 
-__all__ = ["open_nifti"]
-
 # NOTE: importing `accessor` registers `.nii`; whoever holds a Dataset needs it.
-_MAPS = accessor.MAPS
+__all__ = ["accessor", "open_nifti"]
+
+_MAPS = "maps"
 _SPACES = {3: "Talairach", 4: "MNI152"}
 _UNITS = {"meter": "m", "micron": "um"}
 
