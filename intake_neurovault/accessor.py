@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from os import PathLike, fspath
+from os import PathLike
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from intake_neurovault.coordinates import NIFTI
 from intake_neurovault.errors import GeometryError
 from intake_neurovault.grid import Grid
+from intake_neurovault.imaging import to_image
 from intake_neurovault.matrix import flatten, unflatten
-from intake_neurovault.nifti import make_image
 from intake_neurovault.orientation import affine_of, spatial_dims
 from intake_neurovault.regions import ball, parse_mask
 
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from nilearn.plotting.displays import BaseSlicer
 
 __all__ = ["DatasetNifti", "Nifti"]
-
-_HEADER = {"sform_code": 2, "qform_code": 0, "xyzt_units": "mm sec", "description": ""}
 
 
 class Nifti:
@@ -79,39 +76,26 @@ class Nifti:
         Parameters
         ----------
         path : path, optional
-            Where to write it, ``.nii`` or ``.nii.gz``.
+            Where to write it, ``.nii`` or ``.nii.gz``, as a whole or not at all.
 
         Returns
         -------
         nibabel.Nifti1Image
             3-D, or 4-D with the maps along the last axis if there is one more
-            dimension, such as ``image``. Codes, units and description are those of
-            the ``nifti`` coordinate. float32 and float64 are kept, anything else
-            becomes float32. The values are computed, all at once.
+            dimension, such as ``image``. Affine, codes, units and description are
+            those of the coordinates; of a file opened with ``engine="nifti"`` so is
+            the rest of the header. Integers, complex and real numbers are kept,
+            booleans become uint8. The values are computed, all at once.
 
         Raises
         ------
+        ArgumentError
+            If the name of the file ends otherwise, or its folder does not exist.
         GeometryError
             If a dimension is missing, there are several more than three, or the
             voxels are not evenly spaced.
         """
-        dims = spatial_dims(self._array)
-        others = [dim for dim in self._array.dims if dim not in dims]
-        if len(others) > 1:
-            msg = (
-                f"a NIfTI image has one dimension besides {', '.join(dims)}, this "
-                f"array has {', '.join(map(str, others))}; select from or reduce "
-                "all but one"
-            )
-            raise GeometryError(msg)
-        affine = self.affine
-        data = self._array.transpose(*dims, *others).to_numpy()
-        known = self._array.coords[NIFTI].attrs if NIFTI in self._array.coords else {}
-        header = {name: known.get(name, usual) for name, usual in _HEADER.items()}
-        image = make_image(np.asfortranarray(data), affine, **header)
-        if path is not None:
-            image.to_filename(fspath(path))
-        return image
+        return to_image(self._array, path)
 
     def to_matrix(self, mask: Any = None) -> xr.DataArray:
         """Make a matrix with one row for each map, one column for each voxel.
