@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import math
 import re
-import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from intake_neurovault.captions import drawable, fitted
 from intake_neurovault.errors import ArgumentError
+from intake_neurovault.lettering import width
 from intake_neurovault.parameters import reject_unknown
 
 if TYPE_CHECKING:
@@ -53,6 +53,11 @@ _SEEN_TO = (
     "Given img is empty|empty mask|Resampling binary|Threshold given was"
     "|Warning: (converting a masked|'partition' will ignore)"
 )
+_PAGE_STYLE = "html, body { background: #fff; color: #222; font-family: sans-serif }"
+_TITLE_STYLE = "font-size: 15px; margin: 0 0 8px"
+_LINE, _LETTER = 20, 8  # pixels
+_PAGE_TITLE = re.compile("<title>.*?</title>", re.DOTALL)
+_BODY = re.compile("<body[^>]*>")
 _ICON = re.compile(r'<link[^>]*\brel="[^"]*icon[^"]*"[^>]*>')
 
 
@@ -153,14 +158,9 @@ class Order:
         told = usual("view_img", values, image.affine, self.arguments, labels=labels)
         given = {**told, **self.arguments}
         text = str(given.pop("title", title) or "")
-        # NOTE: nilearn puts titles into the page as they are, also what would run.
-        mark = f"title-{uuid.uuid4().hex}"
         with quiet():
-            page = load().view_img(image, title=mark if text else None, **given)
-        written = json.dumps(text).replace("<", "\\u003c")
-        html = page.html.replace(f'"{mark}"', written).replace(mark, escape(text))
-        # NOTE: a browser would fetch nilearn's icon from the internet.
-        page.html = _ICON.sub("", html)
+            page = load().view_img(image, **given)
+        _dress(page, text)
         if self.target is not None:
             page.save_as_html(self.target)
         return page
@@ -236,7 +236,7 @@ def _nothing(
     """Choose what nilearn is told of a map without any value but 0."""
     told: dict[str, Any] = {"colorbar": False}
     if function == "view_img":
-        told["threshold"] = None
+        told["threshold"] = 0
     slices = function != "plot_glass_brain"
     if slices and given.get("display_mode", "ortho") in ("ortho", "tiled"):
         middle = affine @ [*(np.array(shape) - 1) / 2, 1]
@@ -371,6 +371,23 @@ def no_leftovers() -> Iterator[None]:
         for number in set(pyplot.get_fignums()) - before:
             pyplot.close(number)
         raise
+
+
+def _dress(page: StatMapView, title: str) -> None:
+    """Put a title above the viewer, and let nothing be loaded from elsewhere.
+
+    NOTE: nilearn cuts titles off after some twenty letters, and puts them into the
+    page as they are, also what would run. A browser would fetch its icon. Without a
+    ground of its own, a page in a dark notebook has dark letters on it.
+    """
+    shown = escape(title)
+    heading = f'<p style="{_TITLE_STYLE}">{shown}</p>' if title else ""
+    start = f"<style>{_PAGE_STYLE}</style>{heading}"
+    html = _ICON.sub("", page.html)
+    html = _PAGE_TITLE.sub(lambda _: f"<title>{shown or 'NeuroVault'}</title>", html, 1)
+    page.html = _BODY.sub(lambda body: body[0] + start, html, 1)
+    if title:
+        page.height += _LINE * math.ceil(width(title) * _LETTER / page.width) + _LINE
 
 
 def _write(display: BaseSlicer, title: str, beside: float) -> None:
