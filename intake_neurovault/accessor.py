@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from intake_neurovault.appraisal import Appraisable
 from intake_neurovault.coordinates import NIFTI
 from intake_neurovault.errors import GeometryError
 from intake_neurovault.grid import Grid
@@ -31,7 +32,7 @@ __all__ = ["DatasetNifti", "Nifti"]
 _HEADER = {"sform_code": 2, "qform_code": 0, "xyzt_units": "mm sec", "description": ""}
 
 
-class Nifti:
+class Nifti(Appraisable):
     """A DataArray as NIfTI: ``array.nii``.
 
     The array has the dimensions ``x``, ``y`` and ``z`` with millimetres as
