@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,19 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from intake_neurovault.errors import ArgumentError, GeometryError
+from intake_neurovault.errors import GeometryError
 from intake_neurovault.grid import Grid
 from intake_neurovault.likeness import (
+    THRESHOLD,
     Pairs,
+    Sides,
+    among,
     correlated,
     groups_of,
     joined,
     pairs_above,
+    parse_threshold,
+    same_files,
     sketch,
 )
 from intake_neurovault.measures import MEASURES, measure
@@ -27,19 +31,11 @@ from intake_neurovault.regions import count_of, parse_mask
 from intake_neurovault.remarks import remarks_on
 
 __all__ = [
-    "THRESHOLD",
     "Appraisable",
     "find_pairs",
     "pair_table",
-    "parse_threshold",
     "quality_table",
 ]
-
-THRESHOLD = 0.99
-"""Correlation from which on two maps are nearly the same: Peraza et al. 2025."""
-
-Places = tuple[NDArray[np.intp], NDArray[np.intp]]
-"""Pairs of rows: the first of each, and the second."""
 
 _IMAGE, _VOXEL, _MEASURE, _PART = "image", "voxel", "measure", "part"
 _BYTES = 2**26  # of rows that are compared with as many others
@@ -163,11 +159,11 @@ class Appraisable(ABC):
         Examples
         --------
         >>> import intake_neurovault.accessor
-        >>> steps = {"image": [7, 8], "x": [-2.0, 0.0], "y": [0.0], "z": [4.0, 6.0]}
-        >>> one = np.arange(4.0).reshape(2, 1, 2)
-        >>> maps = xr.DataArray(np.stack([one, 3 - one]), steps)
-        >>> maps.nii.duplicates().values.tolist()
-        [[7, 8, -1.0, 'sign-flipped']]
+        >>> steps = {"x": [-2.0, 0.0], "y": [0.0, 2.0], "z": [4.0, 6.0]}
+        >>> one = np.arange(8.0).reshape(2, 2, 2)
+        >>> maps = xr.DataArray(np.stack([one, 3 - one]), {"image": [7, 8], **steps})
+        >>> maps.nii.duplicates()[["id", "other", "kind"]].values.tolist()
+        [[7, 8, 'sign-flipped']]
         """
         return find_pairs(self.to_matrix(mask), threshold)
 
@@ -210,11 +206,11 @@ def find_pairs(
         return rows[numbers].to_numpy()
 
     found = pairs_above(threshold, sketches, read, at_once=at_once)
-    same = _same(digests)
-    lacking = ~_among(same, (found.first, found.second))
+    same = same_files(digests)
+    lacking = ~among(same, (found.first, found.second))
     first, second = same[0][lacking], same[1][lacking]
     more = Pairs(first, second, correlated(read, first, second, at_once=at_once))
-    return pair_table(*_labels(rows), joined([found, more]), _same(digests))
+    return pair_table(*_labels(rows), joined([found, more]), same_files(digests))
 
 
 def quality_table(
@@ -256,7 +252,7 @@ def quality_table(
 
 
 def pair_table(
-    name: str, labels: NDArray[Any], pairs: Pairs, same: Places
+    name: str, labels: NDArray[Any], pairs: Pairs, same: Sides
 ) -> pd.DataFrame:
     """Make a table of pairs of maps.
 
@@ -284,7 +280,7 @@ def pair_table(
     [[7, 9, -0.999, 'sign-flipped']]
     """
     kinds = np.where(pairs.correlation < 0, "sign-flipped", "near-duplicate")
-    equal = _among((pairs.first, pairs.second), same)
+    equal = among((pairs.first, pairs.second), same)
     kinds = np.where(equal, "same file", kinds)
     return pd.DataFrame(
         {
@@ -294,39 +290,6 @@ def pair_table(
             "kind": pd.Series(kinds.tolist(), dtype="str"),
         }
     )
-
-
-def parse_threshold(threshold: Any) -> float:
-    """Understand from which correlation on maps are nearly the same.
-
-    Parameters
-    ----------
-    threshold : float
-        Above 0, at most 1.
-
-    Returns
-    -------
-    float
-        The same, checked.
-
-    Raises
-    ------
-    ArgumentError
-        If it is not such a number.
-
-    Examples
-    --------
-    >>> parse_threshold(0.95)
-    0.95
-    """
-    number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
-    if number and 0 < threshold <= 1:
-        return float(threshold)
-    msg = (
-        f"threshold={threshold!r} must be a correlation above 0 and at most 1; the "
-        "sign does not matter"
-    )
-    raise ArgumentError(msg)
 
 
 def _along_one(array: xr.DataArray, dims: Sequence[str]) -> xr.DataArray:
@@ -387,20 +350,3 @@ def _column(name: str, labels: NDArray[Any]) -> pd.Series[Any]:
     # NOTE: as ids are in the table of metadata, so that both can be merged.
     whole = name == "id" and labels.dtype.kind in "iu"
     return pd.Series(labels, dtype="Int64") if whole else pd.Series(labels)
-
-
-def _same(digests: Sequence[str | None]) -> Places:
-    """Pair the rows whose files are equal."""
-    rows: dict[str, list[int]] = {}
-    for row, digest in enumerate(digests):
-        if digest is not None:
-            rows.setdefault(digest, []).append(row)
-    pairs = [pair for some in rows.values() for pair in combinations(some, 2)]
-    first, second = np.array(pairs, np.intp).reshape(-1, 2).T
-    return first, second
-
-
-def _among(some: Places, others: Places) -> NDArray[np.bool_]:
-    """Tell which pairs of rows are among others."""
-    size = 1 + max(int(side.max(initial=0)) for side in (*some, *others))
-    return np.isin(some[0] * size + some[1], others[0] * size + others[1])

@@ -12,16 +12,10 @@ import numpy as np
 import pandas as pd
 
 from intake_neurovault import cube
-from intake_neurovault.appraisal import (
-    THRESHOLD,
-    find_pairs,
-    pair_table,
-    parse_threshold,
-    quality_table,
-)
+from intake_neurovault.appraisal import find_pairs, pair_table, quality_table
 from intake_neurovault.errors import Failure, GeometryError, NeuroVaultError
 from intake_neurovault.found import Aftermath
-from intake_neurovault.likeness import Pairs
+from intake_neurovault.likeness import THRESHOLD, Pairs, parse_threshold
 from intake_neurovault.measures import MEASURES
 from intake_neurovault.nifti import Geometry, Reader
 from intake_neurovault.placement import place
@@ -159,8 +153,9 @@ class Checkable:
         >>> from intake_neurovault.testing import NeuroVaultServer
         >>> with NeuroVaultServer() as server:
         ...     found = search(image_ids=[2001, 2007], url=server.url, data_dir=".")
-        ...     found.duplicates().values.tolist()
-        [[2001, 2007, 1.0, 'near-duplicate']]
+        ...     pairs = found.duplicates()
+        >>> pairs[["id", "other", "kind"]].values.tolist()
+        [[2001, 2007, 'near-duplicate']]
         """
         parse_threshold(threshold)
         images = self._images()

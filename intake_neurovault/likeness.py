@@ -11,23 +11,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from intake_neurovault.errors import ArgumentError
+
 __all__ = [
+    "THRESHOLD",
     "Pairs",
+    "Sides",
+    "among",
     "correlated",
     "groups_of",
     "joined",
     "pairs_above",
+    "parse_threshold",
+    "same_files",
     "sketch",
     "standardised",
 ]
 
+THRESHOLD = 0.99
+"""Correlation from which on two maps are nearly the same: Peraza et al. 2025."""
+
 Rows = NDArray[np.float32]
 Places = NDArray[np.intp]
+Sides = tuple[Places, Places]
+"""Pairs of rows: the first of each, and the second."""
 Read = Callable[[Places], NDArray[Any]]
 
 _TILE = 512  # sketches that are compared at a time
@@ -52,6 +65,39 @@ class Pairs:
         return len(self.first)
 
 
+def parse_threshold(threshold: Any) -> float:
+    """Understand from which correlation on rows are nearly equal.
+
+    Parameters
+    ----------
+    threshold : float
+        Above 0, at most 1.
+
+    Returns
+    -------
+    float
+        The same, checked.
+
+    Raises
+    ------
+    ArgumentError
+        If it is not such a number.
+
+    Examples
+    --------
+    >>> parse_threshold(0.95)
+    0.95
+    """
+    number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+    if number and 0 < threshold <= 1:
+        return float(threshold)
+    msg = (
+        f"threshold={threshold!r} must be a correlation above 0 and at most 1; the "
+        "sign does not matter"
+    )
+    raise ArgumentError(msg)
+
+
 def standardised(rows: NDArray[Any]) -> Rows:
     """Centre rows, and bring them to the length 1.
 
@@ -67,8 +113,10 @@ def standardised(rows: NDArray[Any]) -> Rows:
 
     Examples
     --------
-    >>> standardised(np.array([[1.0, 3.0, np.nan], [7.0, 7.0, 7.0]])).round(2).tolist()
-    [[-0.15, 0.77, -0.62], [0.0, 0.0, 0.0]]
+    >>> found = standardised(np.array([[3.0, np.nan, -3.0, 0.0], [7.0, 7.0, 7.0, 7.0]]))
+    >>> (found**2).round(3)
+    array([[0.5, 0. , 0.5, 0. ],
+           [0. , 0. , 0. , 0. ]], dtype=float32)
     """
     found = np.empty(rows.shape, np.float32)
     for place in np.ndindex(rows.shape[:-1]):
@@ -238,6 +286,56 @@ def joined(parts: Sequence[Pairs]) -> Pairs:
     values = np.concatenate([each.correlation for each in parts])
     order = np.lexsort((second, first))
     return Pairs(first[order], second[order], values[order])
+
+
+def same_files(digests: Sequence[str | None]) -> Sides:
+    """Pair the rows whose files are equal.
+
+    Parameters
+    ----------
+    digests : sequence of str or None
+        Of the file of each row; None where that is not known.
+
+    Returns
+    -------
+    first, second : ndarray of int
+        The rows of each pair.
+
+    Examples
+    --------
+    >>> same_files(["aa", None, "bb", "aa", None])
+    (array([0]), array([3]))
+    """
+    rows: dict[str, list[int]] = {}
+    for row, digest in enumerate(digests):
+        if digest is not None:
+            rows.setdefault(digest, []).append(row)
+    pairs = [pair for some in rows.values() for pair in combinations(some, 2)]
+    first, second = np.array(pairs, np.intp).reshape(-1, 2).T
+    return first, second
+
+
+def among(some: Sides, others: Sides) -> NDArray[np.bool_]:
+    """Tell which pairs are among others.
+
+    Parameters
+    ----------
+    some, others : pair of ndarray of int
+        The first row of each pair, and the second.
+
+    Returns
+    -------
+    ndarray of bool
+        One for each of the first pairs.
+
+    Examples
+    --------
+    >>> among(([0, 0], [1, 2]), ([0, 1], [2, 2])).tolist()
+    [False, True]
+    """
+    one, other = np.asarray(some), np.asarray(others)
+    size = 1 + max(int(one.max(initial=0)), int(other.max(initial=0)))
+    return np.isin(one[0] * size + one[1], other[0] * size + other[1])
 
 
 def _candidates(threshold: float, sketches: Rows) -> Iterator[tuple[Places, Places]]:

@@ -185,7 +185,7 @@ def _of_definition(here: _Map) -> str:
     if here.is_one_of(_PROBABILITIES) and not here.may_be_probability:
         return f"Values from {least:.4g} to {most:.4g}: probabilities are 0 to 1."
     if here.is_one_of(_NEVER_NEGATIVE) and least < -_ROUNDING:
-        return f"Values down to {least:.4g}, but a {here.kind} has none below 0."
+        return f"Values down to {least:.4g}: no {here.kind} has any below 0."
     return ""
 
 
