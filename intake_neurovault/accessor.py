@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from intake_neurovault.appraisal import Appraisable
 from intake_neurovault.errors import GeometryError
 from intake_neurovault.grid import Grid
 from intake_neurovault.imaging import to_image
@@ -24,7 +25,7 @@ from intake_neurovault.regions import ball, parse_mask
 __all__ = ["DatasetNifti", "Nifti"]
 
 
-class Nifti(Pictures):
+class Nifti(Pictures, Appraisable):
     """A DataArray as NIfTI: ``array.nii``.
 
     The array has the dimensions ``x``, ``y`` and ``z`` with millimetres as

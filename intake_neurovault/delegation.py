@@ -315,3 +315,35 @@ class Delegation:
             The picture.
         """
         return self.result.plot_grid(**arguments)
+
+    def quality(self, mask: Any = None) -> pd.DataFrame:
+        """Measure the file of each image, and say what is suspicious about it.
+
+        Parameters
+        ----------
+        mask : path, NIfTI image, DataArray or ndarray of bool, optional
+            The voxels that should have values; the MNI152 brain mask by default.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As `SearchResult.quality` gives it.
+        """
+        return self.result.quality(mask)
+
+    def duplicates(self, threshold: float = 0.99, mask: Any = None) -> pd.DataFrame:
+        """Find pairs of maps that are nearly the same, or the same with other signs.
+
+        Parameters
+        ----------
+        threshold : float
+            The least correlation, whatever its sign.
+        mask : path, NIfTI image, DataArray or ndarray of bool, optional
+            Which voxels are compared; the MNI152 brain mask by default.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As `SearchResult.duplicates` gives it.
+        """
+        return self.result.duplicates(threshold, mask)
