@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from intake_neurovault.errors import ArgumentError, GeometryError
+from intake_neurovault.errors import ArgumentError, CorruptFileError, GeometryError
 from intake_neurovault.grid import Grid
 from intake_neurovault.integrity import RawHeader
 
@@ -25,6 +27,7 @@ _HEADERS: Mapping[int, str] = MappingProxyType({1: "Nifti1Header", 2: "Nifti2Hea
 _SILENT = logging.Logger("silent", logging.CRITICAL + 1)
 _NEVER_RAISE = 100
 _ALIGNED_CODE = 2
+_DAMAGES = (EOFError, OSError, ValueError, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,41 @@ def make_image(
         image.set_sform(matrix, _ALIGNED_CODE)
     header["descrip"] = description.encode("latin-1", "replace")
     return image
+
+
+def load_image(path: Path, label: str) -> nib.Nifti1Image:
+    """Load an image of any number of dimensions, such as a mask or an atlas.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A local file, under a name that nibabel knows.
+    label : str
+        What errors call it.
+
+    Returns
+    -------
+    nibabel.Nifti1Image
+        In memory.
+
+    Raises
+    ------
+    CorruptFileError
+        If the file is damaged, or no image.
+    OSError
+        If it is missing, or may not be read.
+    """
+    with path.open("rb"):
+        pass  # nibabel would call a file that may not be read a damaged one
+    try:
+        image = _nibabel().load(path)
+        data = np.asanyarray(image.dataobj)
+    except (_nibabel().filebasedimages.ImageFileError, *_DAMAGES) as error:
+        msg = f"{label}: the file is damaged, or no NIfTI image ({error})"
+        raise CorruptFileError(msg) from error
+    # NOTE: with its header, since without one nibabel refuses integers of 64 bits.
+    loaded: nib.Nifti1Image = type(image)(data, image.affine, image.header)
+    return loaded
 
 
 def _grid(header: nib.Nifti1Header, shape: tuple[int, ...], label: str) -> Grid:
