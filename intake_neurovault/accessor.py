@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from intake_neurovault.coordinates import NIFTI
 from intake_neurovault.errors import GeometryError
-from intake_neurovault.grid import Grid
 from intake_neurovault.extraction import columns_of, maps_of
+from intake_neurovault.grid import Grid
 from intake_neurovault.matrix import flatten
 from intake_neurovault.nifti import make_image
 from intake_neurovault.orientation import affine_of, spatial_dims
@@ -114,7 +114,9 @@ class Nifti:
             image.to_filename(fspath(path))
         return image
 
-    def to_matrix(self, mask: Any = None, *, radius: float | None = None) -> xr.DataArray:
+    def to_matrix(
+        self, mask: Any = None, *, radius: float | None = None
+    ) -> xr.DataArray:
         """Make a matrix: a row for each map, a column for each voxel or region.
 
         Parameters

@@ -195,7 +195,9 @@ class Delegation:
         """
         return self.result.to_dataset_dict()
 
-    def to_matrix(self, mask: Any = None, *, radius: float | None = None) -> xr.DataArray:
+    def to_matrix(
+        self, mask: Any = None, *, radius: float | None = None
+    ) -> xr.DataArray:
         """Build the lazy matrix of images by voxels or regions.
 
         Parameters

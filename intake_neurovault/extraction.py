@@ -132,7 +132,9 @@ def maps_of(
         raise ArgumentError(msg)
     parcels = parcels_of(fitted, atlas.names)
     painted = parcels.painted.take(_matched(matrix, parcels))
-    inside = matrix.drop_vars([n for n, c in matrix.coords.items() if _REGION in c.dims])
+    inside = matrix.drop_vars(
+        [n for n, c in matrix.coords.items() if _REGION in c.dims]
+    )
     voxels: xr.DataArray = _product(inside, painted, None, _REGION, _VOXEL)
     known = matrix.coords[NIFTI].attrs
     coords = voxel_coords(parcels.grid, parcels.inside, known)
@@ -170,7 +172,11 @@ def _labelled(found: xr.DataArray, parcels: Parcels) -> xr.DataArray:
     """Say which region each column is."""
     what = {"long_name": "number of the region in the atlas"}
     coords: dict[str, Any] = {
-        _REGION: (_REGION, np.array(parcels.names), {"long_name": "name of the region"}),
+        _REGION: (
+            _REGION,
+            np.array(parcels.names),
+            {"long_name": "name of the region"},
+        ),
         "label": (_REGION, parcels.numbers, what),
     }
     for axis, values in (parcels.places or {}).items():

@@ -43,7 +43,11 @@ _ACROSS = {
 }
 """Options that look at all maps at once, and what to do in their place."""
 _QUIET = {"standardize": None, "reports": False, "memory": None, "verbose": 0}
-_LEARNT = {"mask_img": "mask_img_", "maps_img": "maps_img_", "labels_img": "labels_img_"}
+_LEARNT = {
+    "mask_img": "mask_img_",
+    "maps_img": "maps_img_",
+    "labels_img": "labels_img_",
+}
 _HEADER: dict[str, Any] = {
     "sform_code": 2,
     "qform_code": 0,
@@ -158,6 +162,8 @@ def _copied(masker: Any, settings: dict[str, Any]) -> dict[str, Any]:
         # NOTE: names by label stay true where resampling has lost some.
         learnt |= {"labels": None, "lut": masker.lut_}
     quiet = {name: value for name, value in _QUIET.items() if name in settings}
+    # NOTE: with a target shape nilearn writes into a report, even without one.
+    quiet["reports"] = settings.get("target_shape") is not None
     rest = {n: v for n, v in settings.items() if n not in learnt and n not in quiet}
     return deepcopy({**rest, **learnt}) | quiet
 

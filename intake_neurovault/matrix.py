@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -216,9 +216,9 @@ def grid_of(matrix: xr.DataArray) -> Grid:
         If the coordinate is missing, or does not say affine and shape.
     """
     known = matrix.coords[NIFTI].attrs if NIFTI in matrix.coords else {}
-    if "affine" in known and "shape" in known:
-        return Grid.from_affine(known["affine"], known["shape"])
-    _raise_lost([f"{NIFTI} (with affine and shape)"])
+    if not {"affine", "shape"} <= set(known):
+        raise _lost([f"{NIFTI} (with affine and shape)"])
+    return Grid.from_affine(known["affine"], known["shape"])
 
 
 def _need_voxels(matrix: xr.DataArray) -> None:
@@ -233,15 +233,14 @@ def _need_voxels(matrix: xr.DataArray) -> None:
     needed = (NIFTI, "x", "y", "z")
     lacking = [name for name in needed if name not in matrix.coords]
     if lacking:
-        _raise_lost(lacking)
+        raise _lost(lacking)
 
 
-def _raise_lost(lacking: Sequence[str]) -> NoReturn:
-    msg = (
+def _lost(lacking: Sequence[str]) -> GeometryError:
+    return GeometryError(
         "nothing tells where the voxels lie, since the matrix has lost "
         f"{', '.join(lacking)}; keep these coordinates when you make new arrays"
     )
-    raise GeometryError(msg)
 
 
 def _places_of(matrix: xr.DataArray, grid: Grid) -> NDArray[np.intp]:

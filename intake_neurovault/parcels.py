@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from intake_neurovault.errors import ArgumentError, GeometryError
 from intake_neurovault.grid import Grid
 from intake_neurovault.maskers import Fitted
+from intake_neurovault.notices import warn
 from intake_neurovault.regions import Inside, ball, parse_mask
 
 __all__ = ["Parcels", "Weights", "parcels_of"]
@@ -35,9 +36,9 @@ class Weights:
 
     values: NDArray[np.float64]
     """What voxels count."""
-    columns: NDArray[np.intp]
+    columns: NDArray[Any]
     """Which voxels these are."""
-    starts: NDArray[np.intp]
+    starts: NDArray[Any]
     """Where the voxels of each region begin, and the last ends."""
     voxels: int
     """How many voxels there are."""
@@ -165,13 +166,15 @@ def _labels(fitted: Fitted, names: tuple[str, ...]) -> Parcels:
     kept = before if masker.keep_masked_labels else np.unique(found)
     numbers = kept[kept != masker.background_label]
     _need(inside, "the labels")
+    known = _names_of(masker)
+    lost = np.setdiff1d(before, [masker.background_label, *numbers])
+    _warn_of_lost([known.get(number, number) for number in lost])
     if (numbers == np.rint(numbers)).all():
         numbers = numbers.astype(np.int64)
     region = np.searchsorted(numbers, found)
     columns = np.arange(len(found))
     shape = (len(numbers), len(found))
     members = scipy.sparse.csr_array((np.ones(len(found)), (region, columns)), shape)
-    known = dict(zip(masker.lut_["index"], masker.lut_["name"], strict=True))
     return Parcels(
         fitted.grid,
         inside,
@@ -202,9 +205,10 @@ def _maps(fitted: Fitted, names: tuple[str, ...]) -> Parcels:
     if masker.mask_img_ is not None:
         weights = weights * (_finite(masker.mask_img_) != 0)[..., None]
         if not masker.keep_masked_maps:
-            numbers = np.flatnonzero(weights.any(axis=(0, 1, 2)))
-            weights = weights[..., numbers]
-    inside = weights.any(axis=3)
+            there = weights.any(axis=(0, 1, 2))
+            _warn_of_lost([names[n] if names else n for n in numbers[~there]])
+            numbers, weights = numbers[there], weights[..., there]
+    inside = np.asarray(weights.any(axis=3))
     _need(inside, "the maps")
     shares = weights[inside].T
     solved, mixing = _solved(shares)
@@ -289,8 +293,25 @@ def _mean(members: Any) -> Any:
 
 def _finite(image: Any) -> NDArray[Any]:
     """Read an image as nilearn does, with 0 for what is not finite."""
-    values: NDArray[Any] = np.asanyarray(image.dataobj)
-    return np.nan_to_num(values, nan=0, posinf=0, neginf=0)
+    values = np.asanyarray(image.dataobj)
+    finite: NDArray[Any] = np.nan_to_num(values, nan=0, posinf=0, neginf=0)
+    return finite
+
+
+def _names_of(masker: Any) -> dict[Any, str]:
+    """Give the names of labels, where they have any."""
+    if masker.labels is None and masker.lut is None:
+        return {}
+    return dict(zip(masker.lut_["index"], masker.lut_["name"], strict=True))
+
+
+def _warn_of_lost(regions: Sequence[object]) -> None:
+    if regions:
+        msg = (
+            f"{len(regions)} regions of the atlas have no voxel within the mask, and "
+            f"are left out: {', '.join(map(str, regions))}"
+        )
+        warn(msg)
 
 
 def _need(inside: Inside, what: str) -> None:

@@ -161,7 +161,9 @@ class SearchResult(Matches, Explorable, Freezable):
         nodes = self.to_datatree().children
         return {name: node.to_dataset() for name, node in nodes.items()}
 
-    def to_matrix(self, mask: Any = None, *, radius: float | None = None) -> xr.DataArray:
+    def to_matrix(
+        self, mask: Any = None, *, radius: float | None = None
+    ) -> xr.DataArray:
         """Build the lazy matrix of images by voxels or regions.
 
         Parameters

@@ -266,9 +266,9 @@ def test_a_mask_fits_maps_that_were_cut(dataset: xr.Dataset) -> None:
         (np.zeros(COARSE.shape, bool), GeometryError, "no voxel of the grid of 19×22"),
         (image_of(values(1)), GeometryError, "several values besides 0.*threshold"),
         (
-            nibabel.Nifti1Image(np.ones((4, 4, 4, 3), "f4"), np.eye(4)),
+            nibabel.Nifti1Image(np.ones((4, 4, 4, 3, 2), "f4"), np.eye(4)),
             GeometryError,
-            r"a mask is 3-D, this image has the shape \(4, 4, 4, 3\)",
+            r"a mask is 3-D, this image has the shape \(4, 4, 4, 3, 2\)",
         ),
         (
             nibabel.Nifti1Image(
