@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -26,6 +27,7 @@ from intake_neurovault.likeness import (
     same_files,
     sketch,
 )
+from intake_neurovault.mask_files import load_mask
 from intake_neurovault.measures import MEASURES, measure
 from intake_neurovault.regions import count_of, parse_mask
 from intake_neurovault.remarks import remarks_on
@@ -112,6 +114,8 @@ class Appraisable(ABC):
         maps = _along_one(self._array, dims)
         if isinstance(mask, xr.DataArray):
             mask = mask.nii.to_nifti()
+        if isinstance(mask, str | os.PathLike):
+            mask = load_mask(mask)
         inside = parse_mask(mask, grid, may_be_elsewhere=True)
         room = count_of(mask, grid, inside)
         new = (_MEASURE, len(MEASURES))

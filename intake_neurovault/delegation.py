@@ -198,6 +198,26 @@ class Delegation:
         """
         return self.result.to_dataset_dict()
 
+    def to_matrix(
+        self, mask: Any = None, *, radius: float | None = None
+    ) -> xr.DataArray:
+        """Build the lazy matrix of images by voxels or regions.
+
+        Parameters
+        ----------
+        mask : optional
+            What the columns are: a mask, an atlas, places or one of nilearn's maskers;
+            nilearn's MNI152 brain mask by default.
+        radius : float, optional
+            Of the spheres around places, in millimetres.
+
+        Returns
+        -------
+        xarray.DataArray
+            As `SearchResult.to_matrix` gives it.
+        """
+        return self.result.to_matrix(mask, radius=radius)
+
     def read(self) -> xr.Dataset:
         """Load the whole cube into memory.
 

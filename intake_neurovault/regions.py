@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from intake_neurovault.errors import ArgumentError, GeometryError, NeuroVaultError
+from intake_neurovault.errors import ArgumentError, GeometryError
 from intake_neurovault.grid import Grid
-from intake_neurovault.nifti import Reader, read_geometry
 from intake_neurovault.resampling import resample
 
 Inside = NDArray[np.bool_]
@@ -22,8 +19,10 @@ Inside = NDArray[np.bool_]
 _NEARLY_ALL = 0.98
 
 _MASKS = (
-    "a mask is the path of a NIfTI file, a NIfTI image, a DataArray with x, y and z "
-    "in millimetres, a boolean array, or None for the MNI152 brain mask"
+    "a mask or an atlas is the path of a NIfTI file, a NIfTI image, a DataArray with "
+    "x, y and z in millimetres, a boolean array, one of nilearn's maskers, what "
+    "nilearn.datasets.fetch_atlas_… gives, a list of places in millimetres, or None "
+    "for the MNI152 brain mask"
 )
 
 
@@ -32,7 +31,7 @@ def parse_mask(mask: Any, grid: Grid, *, may_be_elsewhere: bool = False) -> Insi
 
     Parameters
     ----------
-    mask : path, NIfTI image, ndarray of bool, or None
+    mask : NIfTI image, ndarray of bool, or None
         What is not zero is inside. An image on another grid is brought to this one
         by the nearest voxel. None stands for
         ``nilearn.datasets.load_mni152_brain_mask()``.
@@ -50,9 +49,7 @@ def parse_mask(mask: Any, grid: Grid, *, may_be_elsewhere: bool = False) -> Insi
     Raises
     ------
     ArgumentError
-        If it is none of these, or a file that cannot be read.
-    CorruptFileError
-        If the file is damaged.
+        If it is none of these.
     GeometryError
         If an array has another shape, an image is not 3-D, has several values
         besides zero, or none of its voxels lies on the grid.
@@ -67,8 +64,6 @@ def parse_mask(mask: Any, grid: Grid, *, may_be_elsewhere: bool = False) -> Insi
     """
     if mask is None:
         inside = _brain(grid)
-    elif isinstance(mask, str | os.PathLike):
-        inside = _file(Path(mask), grid)
     elif hasattr(mask, "affine") and hasattr(mask, "dataobj"):
         inside = _image(mask, grid)
     elif isinstance(mask, np.ndarray) and mask.dtype == np.bool_:
@@ -90,7 +85,7 @@ def count_of(mask: Any, grid: Grid, inside: Inside) -> float:
 
     Parameters
     ----------
-    mask : path, NIfTI image, ndarray of bool, or None
+    mask : NIfTI image, ndarray of bool, or None
         As for `parse_mask`.
     grid : Grid
         Where the voxels lie.
@@ -207,32 +202,14 @@ def _volume(mask: Any) -> float | None:
     """Give the volume of a mask that knows its own, in cubic millimetres."""
     if mask is None:
         return _brain_volume()
-    if isinstance(mask, str | os.PathLike):
-        path, label = Path(mask).expanduser(), f"the mask {mask}"
-        values = Reader(None, nan="zero")(path, discrete=True, label=label)
-        matrix = read_geometry(path, label=label).grid.matrix
-    elif hasattr(mask, "affine"):
-        values, matrix = np.nan_to_num(np.asanyarray(mask.dataobj)), mask.affine
-    else:
+    if not hasattr(mask, "affine"):
         return None
-    return int(np.count_nonzero(values)) * _voxel_volume(matrix)
+    values = np.nan_to_num(np.asanyarray(mask.dataobj))
+    return int(np.count_nonzero(values)) * _voxel_volume(mask.affine)
 
 
 def _voxel_volume(matrix: NDArray[np.float64]) -> float:
     return float(abs(np.linalg.det(matrix[:3, :3])))
-
-
-def _file(path: Path, grid: Grid) -> Inside:
-    """Bring the mask of a file to a grid."""
-    label, read = f"the mask {path}", Reader(grid, "nearest", "zero")
-    try:
-        values = read(path.expanduser(), discrete=True, label=label)
-    except NeuroVaultError:
-        raise
-    except OSError as error:
-        msg = f"mask: {path} cannot be read ({error.strerror}); {_MASKS}"
-        raise ArgumentError(msg) from error
-    return _two_valued(values, label)
 
 
 def _image(mask: Any, grid: Grid) -> Inside:
@@ -259,7 +236,7 @@ def _two_valued(values: NDArray[Any], label: str) -> Inside:
     if found.size and (found != found.flat[0]).any():
         msg = (
             f"{label} has several values besides 0, so that it is not said what is "
-            "inside; compare it with a threshold, or choose one label"
+            "inside; compare it with a threshold (an atlas has whole numbers)"
         )
         raise GeometryError(msg)
     return inside

@@ -161,19 +161,25 @@ class SearchResult(Matches, Explorable, Freezable, Checkable, Shown):
         nodes = self.to_datatree().children
         return {name: node.to_dataset() for name, node in nodes.items()}
 
-    def to_matrix(self, mask: Any = None) -> xr.DataArray:
-        """Build the lazy matrix of images by voxels.
+    def to_matrix(
+        self, mask: Any = None, *, radius: float | None = None
+    ) -> xr.DataArray:
+        """Build the lazy matrix of images by voxels or regions.
 
         Parameters
         ----------
-        mask : path, NIfTI image, DataArray or ndarray of bool, optional
-            Which voxels; nilearn's MNI152 brain mask by default.
+        mask : optional
+            What the columns are: a mask, an atlas, places or one of nilearn's maskers;
+            nilearn's MNI152 brain mask by default.
+        radius : float, optional
+            Of the spheres around places, in millimetres.
 
         Returns
         -------
         xarray.DataArray
-            ``(image, voxel)``, as ``to_dask().nii.to_matrix(mask)`` gives it;
-            ``.nii.unmask()`` makes maps of it.
+            ``(image, voxel)`` or ``(image, region)``, as
+            ``to_dask().nii.to_matrix(mask)`` gives it; ``.nii.unmask()`` makes maps of
+            it.
 
         Raises
         ------
@@ -185,7 +191,7 @@ class SearchResult(Matches, Explorable, Freezable, Checkable, Shown):
         ArgumentError
             If the mask is nothing that can be one.
         """
-        matrix: xr.DataArray = self.to_dask().nii.to_matrix(mask)
+        matrix: xr.DataArray = self.to_dask().nii.to_matrix(mask, radius=radius)
         return matrix
 
     def read(self) -> xr.Dataset:
