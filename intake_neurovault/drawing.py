@@ -42,6 +42,7 @@ __all__ = [
 
 _LEAST = 1e-6  # nilearn's threshold of slices
 _HALF = 0.5  # nilearn's threshold of regions
+_FEW = 12  # colours of matplotlib's "Paired"
 _EDGE, _BAR = 0.2, 0.7  # inches beside a title, and for a colour bar
 _LABELS = {
     "symmetric_cmap": False,
@@ -221,10 +222,9 @@ def usual(
 def _colours(peak: float) -> str:
     """Choose colours for regions.
 
-    NOTE: those that nilearn takes end in white, and the last region cannot be seen.
+    NOTE: neither white, in which nilearn's end, nor grey: those are the brain's.
     """
-    few = ((10, "tab10"), (20, "tab20"))
-    return next((name for most, name in few if peak <= most), "gist_rainbow")
+    return "Paired" if peak <= _FEW else "gist_rainbow"
 
 
 def _nothing(

@@ -307,7 +307,7 @@ def test_limits_that_are_given_are_kept(array: xr.DataArray) -> None:
 def test_nilearns_choice_is_left_where_it_will_do() -> None:
     affine, data = np.eye(4), np.array([[[-3.0, 5.0]]])
     assert usual("plot_roi", data, affine, {}) == {}
-    assert usual("plot_roi", data, affine, {}, labels=True) == {"cmap": "tab10"}
+    assert usual("plot_roi", data, affine, {}, labels=True) == {"cmap": "Paired"}
     many = usual("plot_roi", 99 * data, affine, {}, labels=True)
     assert many == {"cmap": "gist_rainbow"}
     assert usual("plot_stat_map", data, affine, {}) == {"threshold": 1e-6}
