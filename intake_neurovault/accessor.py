@@ -6,7 +6,7 @@ Importing this module registers the accessor on DataArray and Dataset.
 from __future__ import annotations
 
 from collections.abc import Callable
-from os import PathLike, fspath
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from intake_neurovault.errors import GeometryError
 from intake_neurovault.grid import Grid
-from intake_neurovault.imaging import image_of
+from intake_neurovault.imaging import to_image
 from intake_neurovault.matrix import flatten, unflatten
 from intake_neurovault.orientation import affine_of, spatial_dims
 from intake_neurovault.pictures import Pictures
@@ -72,26 +72,26 @@ class Nifti(Pictures):
         Parameters
         ----------
         path : path, optional
-            Where to write it, ``.nii`` or ``.nii.gz``.
+            Where to write it, ``.nii`` or ``.nii.gz``, as a whole or not at all.
 
         Returns
         -------
         nibabel.Nifti1Image
             3-D, or 4-D with the maps along the last axis if there is one more
-            dimension, such as ``image``. Codes, units and description are those of
-            the ``nifti`` coordinate. float32 and float64 are kept, anything else
-            becomes float32. The values are computed, all at once.
+            dimension, such as ``image``. Affine, codes, units and description are
+            those of the coordinates; of a file opened with ``engine="nifti"`` so is
+            the rest of the header. Integers, complex and real numbers are kept,
+            booleans become uint8. The values are computed, all at once.
 
         Raises
         ------
+        ArgumentError
+            If the name of the file ends otherwise, or its folder does not exist.
         GeometryError
             If a dimension is missing, there are several more than three, or the
             voxels are not evenly spaced.
         """
-        image = image_of(self._array)
-        if path is not None:
-            image.to_filename(fspath(path))
-        return image
+        return to_image(self._array, path)
 
     def to_matrix(self, mask: Any = None) -> xr.DataArray:
         """Make a matrix with one row for each map, one column for each voxel.

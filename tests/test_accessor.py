@@ -149,9 +149,10 @@ def test_a_dataset_stands_for_its_maps(dataset: xr.Dataset) -> None:
 @pytest.mark.parametrize(
     ("work", "dtype"),
     [
-        (lambda array: array > 0, np.float32),
+        (lambda array: array > 0, np.uint8),
         (lambda array: array.astype("float64"), np.float64),
-        (lambda array: array.astype("int64"), np.float32),
+        (lambda array: array.astype("int16"), np.int16),
+        (lambda array: array.astype("int64"), np.int32),
     ],
 )
 def test_every_dtype_can_be_written(
