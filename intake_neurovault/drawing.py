@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from html import escape
 from importlib import import_module
 from inspect import Parameter, signature
 from os import PathLike, fspath
@@ -22,7 +19,7 @@ from numpy.typing import NDArray
 
 from intake_neurovault.captions import drawable, fitted
 from intake_neurovault.errors import ArgumentError
-from intake_neurovault.lettering import width
+from intake_neurovault.framing import dressed, room_above
 from intake_neurovault.parameters import reject_unknown
 
 if TYPE_CHECKING:
@@ -42,6 +39,7 @@ __all__ = [
 
 _LEAST = 1e-6  # nilearn's threshold of slices
 _HALF = 0.5  # nilearn's threshold of regions
+_FEW = 12  # colours of matplotlib's "Paired"
 _EDGE, _BAR = 0.2, 0.7  # inches beside a title, and for a colour bar
 _LABELS = {
     "symmetric_cmap": False,
@@ -53,12 +51,6 @@ _SEEN_TO = (
     "Given img is empty|empty mask|Resampling binary|Threshold given was"
     "|Warning: (converting a masked|'partition' will ignore)"
 )
-_PAGE_STYLE = "html, body { background: #fff; color: #222; font-family: sans-serif }"
-_TITLE_STYLE = "font-size: 15px; margin: 0 0 8px"
-_LINE, _LETTER = 20, 8  # pixels
-_PAGE_TITLE = re.compile("<title>.*?</title>", re.DOTALL)
-_BODY = re.compile("<body[^>]*>")
-_ICON = re.compile(r'<link[^>]*\brel="[^"]*icon[^"]*"[^>]*>')
 
 
 @dataclass(frozen=True)
@@ -160,7 +152,8 @@ class Order:
         text = str(given.pop("title", title) or "")
         with quiet():
             page = load().view_img(image, **given)
-        _dress(page, text)
+        page.html = dressed(page.html, text)
+        page.height += room_above(text, page.width)
         if self.target is not None:
             page.save_as_html(self.target)
         return page
@@ -221,10 +214,9 @@ def usual(
 def _colours(peak: float) -> str:
     """Choose colours for regions.
 
-    NOTE: those that nilearn takes end in white, and the last region cannot be seen.
+    NOTE: neither white, in which nilearn's end, nor grey: those are the brain's.
     """
-    few = ((10, "tab10"), (20, "tab20"))
-    return next((name for most, name in few if peak <= most), "gist_rainbow")
+    return "Paired" if peak <= _FEW else "gist_rainbow"
 
 
 def _nothing(
@@ -371,23 +363,6 @@ def no_leftovers() -> Iterator[None]:
         for number in set(pyplot.get_fignums()) - before:
             pyplot.close(number)
         raise
-
-
-def _dress(page: StatMapView, title: str) -> None:
-    """Put a title above the viewer, and let nothing be loaded from elsewhere.
-
-    NOTE: nilearn cuts titles off after some twenty letters, and puts them into the
-    page as they are, also what would run. A browser would fetch its icon. Without a
-    ground of its own, a page in a dark notebook has dark letters on it.
-    """
-    shown = escape(title)
-    heading = f'<p style="{_TITLE_STYLE}">{shown}</p>' if title else ""
-    start = f"<style>{_PAGE_STYLE}</style>{heading}"
-    html = _ICON.sub("", page.html)
-    html = _PAGE_TITLE.sub(lambda _: f"<title>{shown or 'NeuroVault'}</title>", html, 1)
-    page.html = _BODY.sub(lambda body: body[0] + start, html, 1)
-    if title:
-        page.height += _LINE * math.ceil(width(title) * _LETTER / page.width) + _LINE
 
 
 def _write(display: BaseSlicer, title: str, beside: float) -> None:

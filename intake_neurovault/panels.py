@@ -20,6 +20,8 @@ __all__ = ["Panel", "common_scale", "draw_panel"]
 _BOTH = frozenset({"ortho", "x", "y", "z", "xz", "yx", "yz"})
 _GLASS = _BOTH | {"l", "r", "lr", "lzr", "lyr", "lzry", "lyrz"}
 _SLICES = _BOTH | {"tiled", "mosaic"}
+_FOUND = frozenset({"ortho", "tiled", "x", "y", "z"})
+_CUTS = 7  # nilearn's number of slices along one direction
 _OF_REGIONS = frozenset({"bg_img", "black_bg", "dim", "radiological"})
 _OF_NOTHING = frozenset({"alpha", "black_bg", "radiological"})
 _LETTERS = 7  # points, of what is written into a panel
@@ -114,9 +116,8 @@ def common_scale(
             return told
         return {**told, "plot_abs": False, "symmetric_cbar": True}
     told |= {"threshold": min(1.0, told["vmax"]) * _LEAST, "symmetric_cbar": True}
-    alike = len({each.place for each in counted}) == 1
-    if alike and "cut_coords" not in given and given.get("display_mode") is None:
-        told["cut_coords"] = _cuts(counted)
+    if len({each.place for each in counted}) == 1:
+        told |= _cuts(counted, given)
     return told
 
 
@@ -166,7 +167,9 @@ def draw_panel(
         if "vmax" not in scale:
             ask = {**told, **given}
             told |= usual(function, panel.values, panel.image.affine, ask)
-        told |= {**scale, **given}
+        # NOTE: a number of slices that was given has become the places of these.
+        cut = {name: scale[name] for name in ("cut_coords",) if name in scale}
+        told |= {**scale, **given, **cut}
         display = getattr(load(), function)(panel.image, **told)
     if given.get("annotate", True):
         display.annotate(size=_LETTERS)
@@ -187,9 +190,17 @@ def _fitting(
     return {**some, "display_mode": mode} if mode in modes else some
 
 
-def _cuts(panels: Sequence[Panel]) -> tuple[float, ...]:
-    """Find where the maps have most in common."""
+def _cuts(panels: Sequence[Panel], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Choose the slices that show most of all maps together."""
+    mode, cuts = given.get("display_mode", "ortho"), given.get("cut_coords")
+    straight = mode in ("x", "y", "z")
+    if not (straight and isinstance(cuts, int)) and (cuts or mode not in _FOUND):
+        return {}
     mean = np.mean([np.abs(each.values) for each in panels], axis=0, dtype=np.float32)
     first = panels[0].image
     image = type(first)(mean, first.affine)
-    return tuple(float(each) for each in load().find_xyz_cut_coords(image))
+    if straight:
+        found = load().find_cut_slices(image, direction=mode, n_cuts=cuts or _CUTS)
+    else:
+        found = load().find_xyz_cut_coords(image)
+    return {"cut_coords": [float(each) for each in found]}

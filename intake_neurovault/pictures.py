@@ -297,7 +297,9 @@ def panel_of(array: xr.DataArray, dim: Hashable = "image") -> Panel:
     """
     array = array.compute()
     finite = np.isfinite(array)
-    image = to_image(array.where(finite, 0))
+    whole = array.where(finite, 0)
+    # NOTE: nilearn warns of integers of 64 bits, and draws no others better.
+    image = to_image(whole if whole.dtype.kind == "f" else whole.astype("float32"))
     values = np.asanyarray(image.dataobj)
     note = "" if values.any() else "all zero" if finite.any() else "no values"
     about = {name: _text(array, name) for name in ("name", "map_type", "image_type")}

@@ -66,6 +66,7 @@ LAYERS = {
     "captions": 2,
     "likeness": 2,
     "measures": 2,
+    "framing": 2,
     "conditions": 3,
     "bodies": 3,
     "bunch": 3,

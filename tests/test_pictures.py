@@ -307,7 +307,7 @@ def test_limits_that_are_given_are_kept(array: xr.DataArray) -> None:
 def test_nilearns_choice_is_left_where_it_will_do() -> None:
     affine, data = np.eye(4), np.array([[[-3.0, 5.0]]])
     assert usual("plot_roi", data, affine, {}) == {}
-    assert usual("plot_roi", data, affine, {}, labels=True) == {"cmap": "tab10"}
+    assert usual("plot_roi", data, affine, {}, labels=True) == {"cmap": "Paired"}
     many = usual("plot_roi", 99 * data, affine, {}, labels=True)
     assert many == {"cmap": "gist_rainbow"}
     assert usual("plot_stat_map", data, affine, {}) == {"threshold": 1e-6}
@@ -419,10 +419,18 @@ def map_of(value: float) -> xr.DataArray:
     return xr.DataArray(np.full(COARSE.shape, value), COARSE.coords(), ["x", "y", "z"])
 
 
-def test_slices_are_cut_at_one_place(dataset: xr.Dataset) -> None:
-    grid = dataset.maps[:3].nii.plot_grid(kind="stat_map", bg_img=None)
+@pytest.mark.parametrize(
+    "given", [{}, {"display_mode": "z"}, {"display_mode": "x", "cut_coords": 2}]
+)
+def test_slices_are_cut_at_one_place(
+    given: dict[str, Any], dataset: xr.Dataset
+) -> None:
+    maps = dataset.maps[:2]
+    grid = maps.nii.plot_grid(kind="stat_map", bg_img=None, vmax=2, **given)
     cuts = {tuple(cut.coord for cut in each.axes.values()) for each in grid.displays}
+    assert {len(each) for each in cuts} == {given.get("cut_coords", 7 if given else 3)}
     assert len(cuts) == 1
+    assert limits(grid.displays[1]) == {(-2, 2)}
 
 
 def test_a_grid_goes_where_one_wants_it(dataset: xr.Dataset) -> None:
