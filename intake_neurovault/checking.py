@@ -77,7 +77,7 @@ class Checkable:
         ArgumentError
             If the mask cannot be one.
         GeometryError
-            If an array as mask does not fit all files.
+            If an array as mask does not fit all files, or the mask has no voxel.
         NeuroVaultError
             With ``errors="raise"``, the first file that cannot be had or read; else
             such files are listed in ``.failures``.
