@@ -35,7 +35,7 @@ class _Result(Protocol):
     vault: Vault
     _later: Aftermath
 
-    def _images(self) -> tuple[Image, ...]: ...
+    def _every(self) -> tuple[Image, ...]: ...
 
     def _fetch(self, images: Sequence[Image]) -> tuple[Path | None, ...]: ...
 
@@ -89,7 +89,7 @@ class Checkable:
         >>> found[["id", "zeros", "remarks"]].values.tolist()
         [[2020, 1.0, 'All voxels are zero.']]
         """
-        images = self._images()
+        images = self._every()
         paths = _paths(self, images)
         here, geometries = _placed(self, images, paths)
         recipe = replace(self._recipe(here), reader=_AS_THEY_ARE, keeper=None)
@@ -156,7 +156,7 @@ class Checkable:
         [[2001, 2007, 'near-duplicate']]
         """
         parse_threshold(threshold)
-        images = self._images()
+        images = self._every()
         kept = _kept(self, images)
         lacking = [image for image in images if image.id not in kept]
         here, geometries = _placed(self, lacking, _paths(self, lacking))

@@ -16,6 +16,7 @@ from intake_neurovault.errors import (
     NeuroVaultError,
 )
 from intake_neurovault.findings import Finding, Problem
+from intake_neurovault.frozen_files import is_named_rightly
 from intake_neurovault.gridded_files import is_whole
 from intake_neurovault.inventory import Inventory, Item, Kind, scan
 from intake_neurovault.ledger import FORMAT, parse_listing
@@ -26,7 +27,7 @@ from intake_neurovault.records import ImageFile
 from intake_neurovault.store import Store
 from intake_neurovault.wholeness import FileFacts, check_file
 
-MAPS: tuple[Kind, ...] = ("image", "resampled", "gridded")
+MAPS: tuple[Kind, ...] = ("image", "resampled", "gridded", "frozen")
 TEXTS: tuple[Kind, ...] = (
     "record",
     "about",
@@ -75,6 +76,8 @@ class Examiner(Store):
             try:
                 if item.kind == "gridded":
                     return self._gridded(item)
+                if item.kind == "frozen":
+                    return self._frozen(item)
                 if item.kind in MAPS:
                     return self._map(item)
                 self._text(item)
@@ -114,6 +117,11 @@ class Examiner(Store):
             return _finding(item, "spoiled", f"{_SPOILED}.")
         place.unlink()
         return _finding(item, "spoiled", f"{_SPOILED}, and was removed.")
+
+    def _frozen(self, item: Item) -> Finding | None:
+        if is_named_rightly(self.root / item.path):
+            return None
+        return _finding(item, "damaged", _THAWED, self.set_aside(item))
 
     def _map(self, item: Item) -> Finding | None:
         place = self.root / item.path
@@ -173,6 +181,10 @@ class Examiner(Store):
 
 _MOMENT = 0.1
 _SPOILED = "The map on a grid is damaged; it can be made again"
+_THAWED = (
+    "The bytes of a frozen query are no longer what its name says; using that query "
+    "downloads them again, as long as the server has them."
+)
 _CHANGED = "The file is whole, but its bytes are not those that were downloaded."
 
 

@@ -15,7 +15,7 @@ from intake_neurovault.bunch import make_bunch
 from intake_neurovault.checking import Checkable
 from intake_neurovault.decoder import Words
 from intake_neurovault.downloads import Supplier
-from intake_neurovault.errors import EmptyResultError, NeuroVaultError, WordsError
+from intake_neurovault.errors import NeuroVaultError, WordsError
 from intake_neurovault.exploring import Explorable
 from intake_neurovault.freezing import Freezable
 from intake_neurovault.frozen import opener_of
@@ -24,6 +24,7 @@ from intake_neurovault.nifti import Geometry, resolve_grid
 from intake_neurovault.pool import ErrorPolicy
 from intake_neurovault.records import Image
 from intake_neurovault.resampled import Resampler
+from intake_neurovault.showing import Shown
 from intake_neurovault.words import vectorise, word_frequencies
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["SearchResult", "accessor"]
 
 
-class SearchResult(Matches, Explorable, Freezable, Checkable):
+class SearchResult(Matches, Explorable, Freezable, Checkable, Shown):
     """The images that match a query: deferred, countable, loadable.
 
     Made by `search`. Metadata is requested when somebody looks at the first
@@ -123,7 +124,7 @@ class SearchResult(Matches, Explorable, Freezable, Checkable):
         GeometryError
             With ``grid=None``, if the maps lie on several grids.
         """
-        images = self._images()
+        images = self._every()
         where = self._geometries(images)
         dataset = cube.build(images, self._recipe(images), geometries=where)
         return self._with_words(dataset) if self.query.words else dataset
@@ -136,9 +137,7 @@ class SearchResult(Matches, Explorable, Freezable, Checkable):
         xarray.DataTree
             A node for each grid; with a named grid there is one.
         """
-        images = self._images()
-        geometries = self._geometries(images)
-        tree = cube.build_tree(images, self._recipe(images), geometries=geometries)
+        tree = self._tree(self._every())
         if self.query.words:
             for node in tree.children.values():
                 node.dataset = self._with_words(node.to_dataset())
@@ -296,11 +295,9 @@ class SearchResult(Matches, Explorable, Freezable, Checkable):
             bunch.word_frequencies, bunch.vocabulary = found
         return bunch
 
-    def _images(self) -> tuple[Image, ...]:
-        found = self.found
-        if found.images:
-            return found.images
-        raise EmptyResultError(found.why_empty())
+    def _tree(self, images: Sequence[Image]) -> xr.DataTree:
+        where = self._geometries(images)
+        return cube.build_tree(images, self._recipe(images), geometries=where)
 
     def _originals(self) -> tuple[tuple[Image, ...], tuple[Path | None, ...]]:
         if self._found is None:

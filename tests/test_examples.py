@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from intake_neurovault.testing import NeuroVaultServer
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "examples").glob("*.ipynb"))
 KERNEL = "this-interpreter"
 SECONDS = 120
+SMALL = 60_000
 
 
 @pytest.fixture
@@ -65,7 +67,29 @@ def test_it_runs(path: Path, kernel: str, surroundings: None, tmp_path: Path) ->
         for output in cell.outputs
     ]
     assert [output for output in outputs if output.output_type == "error"] == []
-    assert [output for output in outputs if "image/png" in output.get("data", {})] != []
+    said = [output.text for output in outputs if output.get("name") == "stderr"]
+    assert [text for text in said if "warning" in text.lower()] == []
+    assert "image/png" in outputs[-1].get("data", {})
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_opens_with_what_one_learns(path: Path) -> None:
+    opening = nbformat.read(path, as_version=4).cells[0]
+    assert opening.cell_type == "markdown"
+    assert re.match(r"# \S.*\n\n", opening.source)
+    assert re.search(r"\blearn\s+how\s+to\n\n- ", opening.source)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_is_kept_of_it_is_small(path: Path) -> None:
+    assert path.stat().st_size < SMALL
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_its_links_lead_somewhere(path: Path) -> None:
+    text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if ":" not in link]
+    assert [link for link in links if not (path.parent / link).exists()] == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
