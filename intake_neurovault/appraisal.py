@@ -90,8 +90,8 @@ class Appraisable(ABC):
         ArgumentError
             If the mask cannot be one.
         GeometryError
-            If the mask does not fit, a voxel axis is missing, or there are several
-            dimensions besides these.
+            If the mask does not fit or has no voxel, a voxel axis is missing, or there
+            are several dimensions besides these.
 
         Notes
         -----
@@ -118,6 +118,9 @@ class Appraisable(ABC):
             mask = load_mask(mask)
         inside = parse_mask(mask, grid, may_be_elsewhere=True)
         room = count_of(mask, grid, inside)
+        if not room:
+            msg = "no voxel is inside the mask, wherever it lies; check mask="
+            raise GeometryError(msg)
         new = (_MEASURE, len(MEASURES))
         found = _each(measure, maps, dims, new, inside=inside, room=room)
         kinds, types = _texts(maps, "map_type"), _texts(maps, "image_type")

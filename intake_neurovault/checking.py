@@ -39,8 +39,6 @@ class _Result(Protocol):
 
     def _fetch(self, images: Sequence[Image]) -> tuple[Path | None, ...]: ...
 
-    def _geometries(self, images: Sequence[Image]) -> list[Geometry | None] | None: ...
-
     def _recipe(self, images: Sequence[Image]) -> cube.Recipe: ...
 
 
@@ -77,7 +75,7 @@ class Checkable:
         ArgumentError
             If the mask cannot be one.
         GeometryError
-            If an array as mask does not fit all files.
+            If an array as mask does not fit all files, or the mask has no voxel.
         NeuroVaultError
             With ``errors="raise"``, the first file that cannot be had or read; else
             such files are listed in ``.failures``.

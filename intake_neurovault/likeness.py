@@ -120,12 +120,7 @@ def standardised(rows: NDArray[Any]) -> Rows:
     """
     found = np.empty(rows.shape, np.float32)
     for place in np.ndindex(rows.shape[:-1]):
-        row = np.where(np.isfinite(rows[place]), rows[place], 0).astype(np.float64)
-        largest = np.abs(row).max(initial=0)
-        row -= row.mean() if row.size else 0
-        length = float(np.sqrt(row @ row))
-        flat = length <= _FLAT * largest * row.size**0.5
-        found[place] = 0 if flat else row / length
+        found[place] = _unit(rows[place])
     return found
 
 
@@ -182,10 +177,10 @@ def sketch(rows: NDArray[Any], groups: Places) -> Rows:
     sizes = np.sqrt(counts)
     found = np.empty((*rows.shape[:-1], len(sizes) + 1), np.float32)
     for place in np.ndindex(rows.shape[:-1]):
-        row = standardised(rows[place]).astype(np.float64)
+        row = _unit(rows[place])
         part = np.bincount(groups, row) / sizes
         found[place][:-1] = part
-        found[place][-1] = max(0.0, float(row @ row - part @ part)) ** 0.5
+        found[place][-1] = max(0.0, _square(row) - _square(part)) ** 0.5
     return found
 
 
@@ -352,6 +347,26 @@ def _candidates(threshold: float, sketches: Rows) -> Iterator[tuple[Places, Plac
             later = left < right
             if later.any():
                 yield left[later], right[later]
+
+
+def _unit(row: NDArray[Any]) -> NDArray[np.float64]:
+    """Centre a row, and bring it to the length 1; zeros if it is constant."""
+    unit = row.astype(np.float64)
+    finite = np.isfinite(unit)
+    if not finite.all():
+        unit[~finite] = 0
+    before = _square(unit)
+    unit -= unit.mean()
+    square = _square(unit)
+    if square <= _FLAT**2 * before:
+        return np.zeros_like(unit)
+    unit /= square**0.5
+    return unit
+
+
+def _square(row: NDArray[np.float64]) -> float:
+    # NOTE: BLAS would start threads for each row in each thread that reads maps.
+    return float(np.einsum("i,i->", row, row))
 
 
 def _varies(block: Rows) -> NDArray[np.bool_]:

@@ -397,6 +397,25 @@ def test_each_map_is_read_once_and_those_in_pairs_once_more(tmp_path: Path) -> N
     assert opener.opened == [1, 2, 2, 3, 4, 5, 6, 6]
 
 
+@pytest.mark.parametrize("read", [False, True])
+def test_no_maps_give_empty_tables(read: bool, dataset: xr.Dataset) -> None:
+    none = dataset.isel(image=[])
+    none = none.load() if read else none
+    quality, pairs = none.nii.quality(), none.nii.duplicates()
+    assert quality.columns.tolist() == ["id", *MEASURES, "remarks"]
+    assert pairs.columns.tolist() == ["id", "other", "correlation", "kind"]
+    assert quality.empty
+    assert pairs.empty
+
+
+def test_a_mask_without_a_voxel_is_refused(dataset: xr.Dataset) -> None:
+    none = np.zeros(COARSE.shape, dtype=bool)
+    empty = nib.Nifti1Image(none.astype("u1"), COARSE.matrix)
+    for mask in (none, empty):
+        with pytest.raises(GeometryError, match=r"no voxel is inside the mask, where"):
+            dataset.nii.quality(mask)
+
+
 def test_the_order_of_axes_does_not_matter(dataset: xr.Dataset) -> None:
     turned = dataset.maps.transpose("z", "image", "x", "y")
     pd.testing.assert_frame_equal(turned.nii.quality(), dataset.nii.quality())
