@@ -34,6 +34,7 @@ from intake_neurovault.modes import KEEPING, Mode, parse_age, parse_mode
 from intake_neurovault.records import Collection, Image, ImageFile
 from intake_neurovault.refs import CollectionRef, Token
 from intake_neurovault.store import Store
+from intake_neurovault.surfaces import SurfaceFile
 
 logger = logging.getLogger(__name__)
 
@@ -291,7 +292,7 @@ class Listings:
         MissingError, PrivateError, ServerError, OfflineError
             If they are not known and cannot be had.
         """
-        if image is None or image.file != file:
+        if image is None or not (image.file == file or isinstance(file, SurfaceFile)):
             image = self._record_of(file) or self.image(file.image_id, file.token)
         known = note(self.client.url, file.collection_id)
         if known:

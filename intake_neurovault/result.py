@@ -12,6 +12,7 @@ import xarray as xr
 
 from intake_neurovault import accessor, cube
 from intake_neurovault.bunch import make_bunch
+from intake_neurovault.cortex import Surfaced
 from intake_neurovault.decoder import Words
 from intake_neurovault.downloads import Supplier
 from intake_neurovault.errors import EmptyResultError, NeuroVaultError, WordsError
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["SearchResult", "accessor"]
 
 
-class SearchResult(Matches, Explorable, Freezable):
+class SearchResult(Matches, Explorable, Freezable, Surfaced):
     """The images that match a query: deferred, countable, loadable.
 
     Made by `search`. Metadata is requested when somebody looks at the first
@@ -347,12 +348,15 @@ class SearchResult(Matches, Explorable, Freezable):
             opener=opener_of(self.vault, images, self.reader),
             chunks=self._chunks,
             collections=self.found.collections,
-            query=json.dumps(self.query.to_json(), sort_keys=True),
+            query=self._written(),
             url=self.vault.mirror.client.url,
             token=self._token(),
             errors=self.vault.pool.errors,
             keeper=self.vault.gridded,
         )
+
+    def _written(self) -> str:
+        return json.dumps(self.query.to_json(), sort_keys=True)
 
     def _with_words(self, dataset: xr.Dataset) -> xr.Dataset:
         rows = set(dataset.image.values.tolist())
