@@ -218,7 +218,7 @@ class Surfaced(ABC):
         for number, paths in sides.paths.items():
             try:
                 found[number] = {
-                    side: self._read(sides.files[path], path, counts[side], single)
+                    side: self._read(sides.files[path], path, counts, single)
                     for side, path in paths.items()
                 }
             except NeuroVaultError as error:
@@ -235,19 +235,22 @@ class Surfaced(ABC):
         return found
 
     def _read(
-        self, file: SurfaceFile, path: Path, count: int, single: bool
+        self,
+        file: SurfaceFile,
+        path: Path,
+        counts: Mapping[Hemisphere, int],
+        single: bool,
     ) -> NDArray[Any]:
         label = file.label.capitalize()
-        read = partial(read_gifti, label=label)
-        arrays = self.vault.mirror.read(file, path, read)
+        arrays = self.vault.mirror.read(file, path, partial(read_gifti, label=label))
         values = _at_vertices(arrays, label)
+        have, count = len(values), counts.get(file.hemisphere, 0)
         if single and values.ndim > 1:
             msg = (
                 f"{label} has {values.shape[1]} values at each vertex; leave the image "
                 "out, or use to_surface_images()."
             )
             raise GeometryError(msg)
-        have = len(values)
         if have != count and not (have > count and {have, count} <= _NESTED):
             msg = (
                 f"{label} has {have:,} vertices and the mesh {count:,}; pass one as "

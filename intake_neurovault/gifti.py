@@ -161,7 +161,7 @@ class _Array:
         else:
             values = np.frombuffer(self._inflated(text), self.dtype)
         if values.size != math.prod(self.dims):
-            raise ValueError(self._wrong(f"{values.size:,}"))
+            raise ValueError(self._wrong(values.size))
         shaped = values.reshape(self.dims[::-1]).T if self.columns else values
         native = self.dtype.newbyteorder("=")
         self.found = shaped.reshape(self.dims).astype(native, copy=False)
@@ -175,17 +175,20 @@ class _Array:
             plain, whole = packed, True
         else:
             inflater = zlib.decompressobj(_WBITS)
-            plain = inflater.decompress(packed, self.size + 1)
+            plain = inflater.decompress(packed, self.size + self.dtype.itemsize)
             # NOTE: the checksum may still stand behind the last of the numbers.
             plain += inflater.decompress(inflater.unconsumed_tail, 1)
             whole = inflater.eof
         if len(plain) != self.size or not whole:
-            raise ValueError(self._wrong(f"{len(plain) // self.dtype.itemsize:,}"))
+            raise ValueError(self._wrong(len(plain) // self.dtype.itemsize))
         return plain
 
-    def _wrong(self, found: str) -> str:
+    def _wrong(self, found: int) -> str:
         shape = " by ".join(map(str, self.dims))
-        return f"an array declares {shape} numbers and holds {found}"
+        more = found > math.prod(self.dims)
+        return (
+            f"an array declares {shape} numbers and holds {'more' if more else found}"
+        )
 
 
 def _typed(text: str, dtype: np.dtype[Any]) -> NDArray[Any]:

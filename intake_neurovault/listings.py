@@ -213,7 +213,7 @@ class Listings:
         image_ids : iterable of int
             Their ids on NeuroVault.
         lookup : Lookup, optional
-            Where records are; with it, offline, those only listed are given as well.
+            Where records are; with it, offline, those without images are given too.
 
         Returns
         -------
@@ -226,7 +226,7 @@ class Listings:
         records = self.store.image_records(wanted, lookup)
         if lookup is not None and self.offline:
             missing = wanted - records.keys()
-            records |= lookup.in_lists(missing) if missing else {}
+            records |= lookup.apart(missing) if missing else {}
         found = {}
         for image_id, (raw, about) in records.items():
             if self.offline:

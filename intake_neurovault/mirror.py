@@ -17,12 +17,15 @@ from intake_neurovault.errors import (
     MissingError,
     NeuroVaultError,
     OfflineError,
+    StoreError,
 )
 from intake_neurovault.forks import PerProcess
 from intake_neurovault.listings import Listings
+from intake_neurovault.lookup import copy_path
 from intake_neurovault.modes import KEEPING
 from intake_neurovault.records import Image, ImageFile
 from intake_neurovault.shelf import look
+from intake_neurovault.sidecars import image_bytes
 from intake_neurovault.store import Receipt, Store
 from intake_neurovault.surfaces import SurfaceFile
 
@@ -240,11 +243,22 @@ class Mirror:
             if not isinstance(file, SurfaceFile):
                 self.store.describe(image, collection)
             return self.store.place(file)
-        return self.store.add(
+        path = self.store.add(
             image,
             collection,
             lambda target: self.client.download(file, target, progress),
         )
+        if isinstance(file, SurfaceFile):
+            self._keep_record(image)
+        return path
+
+    def _keep_record(self, image: Image) -> None:
+        """Keep the record of a surface, so that it is known offline by its number."""
+        ids = image.collection_id, image.id
+        try:
+            self.store.save_bytes(copy_path(*ids), image_bytes(image.raw, *ids))
+        except StoreError as error:
+            logger.warning("Image %d is not known offline by its id: %s", ids[1], error)
 
     def _restore(
         self,
