@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     import xarray as xr
     from nilearn.plotting.displays import BaseSlicer
     from nilearn.plotting.html_stat_map import StatMapView
+    from nilearn.surface import PolyMesh, SurfaceImage
 
     from intake_neurovault.about import About
+    from intake_neurovault.hemispheres import Hemisphere
     from intake_neurovault.map_grid import MapGrid
     from intake_neurovault.query import Query
     from intake_neurovault.records import Image
@@ -126,6 +128,48 @@ class Delegation:
             The local file of each image that could be had.
         """
         return self.result.fetch()
+
+    def fetch_surfaces(self) -> dict[int, dict[Hemisphere, Path]]:
+        """Download the surface files of the images: verified, each once.
+
+        Returns
+        -------
+        dict of int to dict of str to pathlib.Path
+            By image and by ``"left"`` and ``"right"``, the local GIFTI file.
+        """
+        return self.result.fetch_surfaces()
+
+    def to_surface_images(
+        self, mesh: str | PolyMesh | Mapping[str, Any] = "fsaverage5"
+    ) -> dict[int, SurfaceImage]:
+        """Read the surface maps as nilearn has them.
+
+        Parameters
+        ----------
+        mesh : str, nilearn.surface.PolyMesh or mapping, optional
+            On which cortex, as for `SearchResult.to_surface_images`.
+
+        Returns
+        -------
+        dict of int to nilearn.surface.SurfaceImage
+            By image.
+        """
+        return self.result.to_surface_images(mesh)
+
+    def to_surface_dataset(self, mesh: str = "fsaverage5") -> xr.Dataset:
+        """Read the surface maps as one labelled array.
+
+        Parameters
+        ----------
+        mesh : str, optional
+            A name from ``"fsaverage3"`` to ``"fsaverage7"``.
+
+        Returns
+        -------
+        xarray.Dataset
+            ``maps(image, hemisphere, vertex)`` with the metadata as coordinates.
+        """
+        return self.result.to_surface_dataset(mesh)
 
     def freeze(
         self, path: str | Path, name: str | None = None, overwrite: bool = False
