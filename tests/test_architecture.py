@@ -184,6 +184,7 @@ LAYERS = {
     "reports": 13,
     "result": 13,
     "delegation": 14,
+    "forwarding": 14,
     "arguments": 14,
     "nilearn_terms": 14,
     "upkeep": 14,
