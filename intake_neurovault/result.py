@@ -12,6 +12,7 @@ import xarray as xr
 
 from intake_neurovault import accessor, cube
 from intake_neurovault.bunch import make_bunch
+from intake_neurovault.combining import Combinable
 from intake_neurovault.decoder import Words
 from intake_neurovault.downloads import Supplier
 from intake_neurovault.errors import EmptyResultError, NeuroVaultError, WordsError
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["SearchResult", "accessor"]
 
 
-class SearchResult(Matches, Explorable, Freezable):
+class SearchResult(Matches, Explorable, Freezable, Combinable):
     """The images that match a query: deferred, countable, loadable.
 
     Made by `search`. Metadata is requested when somebody looks at the first
