@@ -254,11 +254,12 @@ def _write_maps(
 def _load() -> tuple[ModuleType, ModuleType]:
     """Load NiMARE, which only this needs, and which takes seconds."""
     try:
-        return import_module("nimare.nimads"), import_module("nimare.transforms")
+        import_module("nimare")
     except ModuleNotFoundError as error:
         if error.name != "nimare":
             raise
         raise ExtraError(_MISSING) from error
+    return import_module("nimare.nimads"), import_module("nimare.transforms")
 
 
 def _grid_of(reader: Reader) -> Grid:
