@@ -35,6 +35,7 @@ from nimare.meta.ibma import (
     Stouffers,
 )
 from nimare.nimads import Studyset
+from nimare.transforms import ImageTransformer
 
 GRID = 6
 SITES = [10410, 10411, 10412, 10413, 10414]
@@ -248,7 +249,9 @@ def test_nothing_is_written_among_the_downloads(
 ) -> None:
     sites.read()
     before = sorted(data_dir.rglob("*"))
-    hand_over(sites, tmp_path / "maps")
+    studyset = ImageTransformer("p").transform(hand_over(sites, tmp_path / "maps"))
+    homes = {Path(path).parent for path in studyset.get_images("p")}
+    assert homes == {tmp_path / "maps"}
     assert sorted(data_dir.rglob("*")) == before
 
 
