@@ -111,8 +111,8 @@ class Combinable:
 
         What is missing is downloaded first. The maps are written on the grid of this
         result, with the mask, so that NiMARE does not resample them again; voxels
-        without a value are 0, which NiMARE leaves out. A T map is given as a Z map
-        too, made by ``nimare.transforms.t_to_z`` with ``number_of_subjects - 1``
+        without a finite value are 0, which NiMARE leaves out. A T map is given as a Z
+        map too, made by ``nimare.transforms.t_to_z`` with ``number_of_subjects - 1``
         degrees of freedom.
 
         Parameters
