@@ -13,6 +13,7 @@ import xarray as xr
 from intake_neurovault import accessor, cube
 from intake_neurovault.bunch import make_bunch
 from intake_neurovault.checking import Checkable
+from intake_neurovault.combining import Combinable
 from intake_neurovault.cortex import Surfaced
 from intake_neurovault.decoder import Words
 from intake_neurovault.downloads import Supplier
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["SearchResult", "accessor"]
 
 
-class SearchResult(Matches, Explorable, Freezable, Checkable, Shown, Surfaced):
+class SearchResult(
+    Matches, Explorable, Freezable, Checkable, Shown, Surfaced, Combinable
+):
     """The images that match a query: deferred, countable, loadable.
 
     Made by `search`. Metadata is requested when somebody looks at the first

@@ -124,6 +124,7 @@ LAYERS = {
     "map_grid": 5,
     "atlases": 5,
     "maskers": 5,
+    "contrasts": 5,
     "about": 6,
     "census": 6,
     "client": 6,
@@ -140,6 +141,7 @@ LAYERS = {
     "matrix": 6,
     "appraisal": 6,
     "parcels": 6,
+    "nimads": 6,
     "drift": 7,
     "entries": 7,
     "lock_files": 7,
@@ -181,6 +183,7 @@ LAYERS = {
     "showing": 12,
     "checking": 12,
     "cortex": 12,
+    "combining": 12,
     "reports": 13,
     "result": 13,
     "delegation": 14,
@@ -223,6 +226,7 @@ OWNERS = {
     "xarray": {
         "accessor",
         "appraisal",
+        "combining",
         "cortex",
         "cube",
         "engine",
@@ -263,6 +267,7 @@ OWNERS = {
         "cli_types",
     },
     "yaml": {"catalog", "catalog_files", "lock_files", "named_entries", "typed_terms"},
+    "nimare": {},
 }
 """Who may import what; the longest matching name counts."""
 

@@ -24,7 +24,13 @@ import intake_neurovault
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = intake_neurovault.__name__
-PAGES = ("README.md", "CHANGELOG.md", "docs/cluster.md", "docs/nifti_engine.md")
+PAGES = (
+    "README.md",
+    "CHANGELOG.md",
+    "docs/cluster.md",
+    "docs/nifti_engine.md",
+    "docs/meta_analysis.md",
+)
 
 EVERYWHERE = {"GL03", "GL06", "GL07", "GL08", "GL10", "SS01", "SS02", "SS03", "SS04"}
 PARAMETERS = {"PR01", "PR02", "PR03", "PR07", "PR10"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
@@ -47,6 +48,14 @@ def surroundings(
     monkeypatch.delenv("MPLBACKEND")
 
 
+def skip_unless_installed(notebook: nbformat.NotebookNode) -> None:
+    """Skip a notebook whose metadata name, as `requires`, what is not here."""
+    required = notebook.metadata.get("requires", [])
+    missing = [name for name in required if find_spec(name) is None]
+    if missing:
+        pytest.skip(f"it needs {', '.join(missing)}, which an extra brings")
+
+
 def test_there_are_notebooks() -> None:
     assert NOTEBOOKS != []
 
@@ -54,6 +63,7 @@ def test_there_are_notebooks() -> None:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_runs(path: Path, kernel: str, surroundings: None, tmp_path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
+    skip_unless_installed(notebook)
     NotebookClient(
         notebook,
         timeout=SECONDS,
