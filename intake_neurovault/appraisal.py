@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from intake_neurovault.errors import GeometryError
 from intake_neurovault.grid import Grid
+from intake_neurovault.imaging import mask_image
 from intake_neurovault.likeness import (
     THRESHOLD,
     Pairs,
@@ -27,7 +27,6 @@ from intake_neurovault.likeness import (
     same_files,
     sketch,
 )
-from intake_neurovault.mask_files import load_mask
 from intake_neurovault.measures import MEASURES, measure
 from intake_neurovault.regions import count_of, parse_mask
 from intake_neurovault.remarks import remarks_on
@@ -112,10 +111,7 @@ class Appraisable(ABC):
         """
         dims, grid = self._grid()
         maps = _along_one(self._array, dims)
-        if isinstance(mask, xr.DataArray):
-            mask = mask.nii.to_nifti()
-        if isinstance(mask, str | os.PathLike):
-            mask = load_mask(mask)
+        mask = mask_image(mask)
         inside = parse_mask(mask, grid, may_be_elsewhere=True)
         room = count_of(mask, grid, inside)
         if not room:

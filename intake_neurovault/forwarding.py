@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from nilearn.plotting.displays import BaseSlicer
     from nilearn.plotting.html_stat_map import StatMapView
     from nilearn.surface import PolyMesh, SurfaceImage
+    from nimare.nimads import Studyset
 
     from intake_neurovault.hemispheres import Hemisphere
     from intake_neurovault.map_grid import MapGrid
@@ -189,3 +191,22 @@ class Forwarding:
             ``maps(image, hemisphere, vertex)`` with the metadata as coordinates.
         """
         return self.result.to_surface_dataset(mesh)
+
+    def to_nimare(
+        self, folder: str | PathLike[str] | None = None, **arguments: Any
+    ) -> Studyset:
+        """Hand the maps over to NiMARE for an image-based meta-analysis.
+
+        Parameters
+        ----------
+        folder : path, optional
+            Where the maps are written; a temporary folder by default.
+        **arguments
+            Those of `SearchResult.to_nimare`, such as ``study``.
+
+        Returns
+        -------
+        nimare.nimads.Studyset
+            As `SearchResult.to_nimare` gives it.
+        """
+        return self.result.to_nimare(folder, **arguments)

@@ -16,10 +16,11 @@ from intake_neurovault.coordinates import NIFTI
 from intake_neurovault.errors import ArgumentError
 from intake_neurovault.headers import make_image
 from intake_neurovault.integrity import RawHeader
+from intake_neurovault.mask_files import load_mask
 from intake_neurovault.orientation import affine_of, spatial_dims
 from intake_neurovault.series import arranged, times_of
 
-__all__ = ["header_attrs", "to_image"]
+__all__ = ["header_attrs", "mask_image", "to_image"]
 
 _FACTS = {"sform_code": 2, "qform_code": 0, "xyzt_units": "mm sec", "description": ""}
 _HEADER = "header"
@@ -87,6 +88,33 @@ def to_image(array: xr.DataArray, path: str | os.PathLike[str] | None = None) ->
         _write(raw, place)
     # NOTE: nibabel scales what it has read, and not what it was given.
     return type(image).from_bytes(raw)
+
+
+def mask_image(mask: Any) -> Any:
+    """Make an image of a mask that is a DataArray or a file.
+
+    Parameters
+    ----------
+    mask : path, DataArray, or anything else
+        The mask.
+
+    Returns
+    -------
+    nibabel.Nifti1Image, or `mask` itself
+        What :func:`.regions.parse_mask` understands, if it is a mask.
+
+    Raises
+    ------
+    ArgumentError
+        If a file cannot be read.
+    CorruptFileError
+        If a file is damaged.
+    GeometryError
+        If an array has no axes of space.
+    """
+    if isinstance(mask, xr.DataArray):
+        return to_image(mask)
+    return load_mask(mask) if isinstance(mask, str | os.PathLike) else mask
 
 
 def _unscaled(array: xr.DataArray) -> Any:

@@ -139,7 +139,7 @@ LAYERS = {
     "shelf": 6,
     "sieve": 6,
     "matrix": 6,
-    "appraisal": 6,
+    "appraisal": 7,
     "parcels": 6,
     "nimads": 6,
     "drift": 7,
@@ -226,7 +226,6 @@ OWNERS = {
     "xarray": {
         "accessor",
         "appraisal",
-        "combining",
         "cortex",
         "cube",
         "engine",
