@@ -198,6 +198,26 @@ class Delegation:
         """
         return self.result.to_dataset_dict()
 
+    def to_matrix(
+        self, mask: Any = None, *, radius: float | None = None
+    ) -> xr.DataArray:
+        """Build the lazy matrix of images by voxels or regions.
+
+        Parameters
+        ----------
+        mask : optional
+            What the columns are: a mask, an atlas, places or one of nilearn's maskers;
+            nilearn's MNI152 brain mask by default.
+        radius : float, optional
+            Of the spheres around places, in millimetres.
+
+        Returns
+        -------
+        xarray.DataArray
+            As `SearchResult.to_matrix` gives it.
+        """
+        return self.result.to_matrix(mask, radius=radius)
+
     def read(self) -> xr.Dataset:
         """Load the whole cube into memory.
 
@@ -315,3 +335,35 @@ class Delegation:
             The picture.
         """
         return self.result.plot_grid(**arguments)
+
+    def quality(self, mask: Any = None) -> pd.DataFrame:
+        """Measure the file of each image, and say what is suspicious about it.
+
+        Parameters
+        ----------
+        mask : path, NIfTI image, DataArray or ndarray of bool, optional
+            The voxels that should have values; the MNI152 brain mask by default.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As `SearchResult.quality` gives it.
+        """
+        return self.result.quality(mask)
+
+    def duplicates(self, threshold: float = 0.99, mask: Any = None) -> pd.DataFrame:
+        """Find pairs of maps that are nearly the same, or the same with other signs.
+
+        Parameters
+        ----------
+        threshold : float
+            The least correlation, whatever its sign.
+        mask : path, NIfTI image, DataArray or ndarray of bool, optional
+            Which voxels are compared; the MNI152 brain mask by default.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As `SearchResult.duplicates` gives it.
+        """
+        return self.result.duplicates(threshold, mask)

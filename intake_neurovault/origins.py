@@ -278,7 +278,8 @@ def _addressed(name: str, options: Mapping[str, Any]) -> Origin:
     filesystem, _, (path,) = core.get_fs_token_paths(
         name, storage_options=dict(options), expand=False
     )
-    if type(filesystem).__name__ == "LocalFileSystem":
+    local = import_module("fsspec.implementations.local").LocalFileSystem
+    if isinstance(filesystem, local):
         return LocalFile(Path(path))
     return RemoteFile(filesystem, path, _shown(name))
 

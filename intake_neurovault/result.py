@@ -12,6 +12,7 @@ import xarray as xr
 
 from intake_neurovault import accessor, cube
 from intake_neurovault.bunch import make_bunch
+from intake_neurovault.checking import Checkable
 from intake_neurovault.decoder import Words
 from intake_neurovault.downloads import Supplier
 from intake_neurovault.errors import NeuroVaultError, WordsError
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["SearchResult", "accessor"]
 
 
-class SearchResult(Matches, Explorable, Freezable, Shown):
+class SearchResult(Matches, Explorable, Freezable, Checkable, Shown):
     """The images that match a query: deferred, countable, loadable.
 
     Made by `search`. Metadata is requested when somebody looks at the first
@@ -160,19 +161,25 @@ class SearchResult(Matches, Explorable, Freezable, Shown):
         nodes = self.to_datatree().children
         return {name: node.to_dataset() for name, node in nodes.items()}
 
-    def to_matrix(self, mask: Any = None) -> xr.DataArray:
-        """Build the lazy matrix of images by voxels.
+    def to_matrix(
+        self, mask: Any = None, *, radius: float | None = None
+    ) -> xr.DataArray:
+        """Build the lazy matrix of images by voxels or regions.
 
         Parameters
         ----------
-        mask : path, NIfTI image, DataArray or ndarray of bool, optional
-            Which voxels; nilearn's MNI152 brain mask by default.
+        mask : optional
+            What the columns are: a mask, an atlas, places or one of nilearn's maskers;
+            nilearn's MNI152 brain mask by default.
+        radius : float, optional
+            Of the spheres around places, in millimetres.
 
         Returns
         -------
         xarray.DataArray
-            ``(image, voxel)``, as ``to_dask().nii.to_matrix(mask)`` gives it;
-            ``.nii.unmask()`` makes maps of it.
+            ``(image, voxel)`` or ``(image, region)``, as
+            ``to_dask().nii.to_matrix(mask)`` gives it; ``.nii.unmask()`` makes maps of
+            it.
 
         Raises
         ------
@@ -184,7 +191,7 @@ class SearchResult(Matches, Explorable, Freezable, Shown):
         ArgumentError
             If the mask is nothing that can be one.
         """
-        matrix: xr.DataArray = self.to_dask().nii.to_matrix(mask)
+        matrix: xr.DataArray = self.to_dask().nii.to_matrix(mask, radius=radius)
         return matrix
 
     def read(self) -> xr.Dataset:

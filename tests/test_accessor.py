@@ -23,6 +23,7 @@ from maps import (
     write_values,
 )
 
+import intake_neurovault.accessor  # noqa: F401  registers .nii
 from intake_neurovault.cube import Recipe, build
 from intake_neurovault.errors import GeometryError
 from intake_neurovault.grid import Grid
