@@ -1,4 +1,4 @@
-"""What an intake source hands on to the result that it stands for."""
+"""What an intake source hands on to its result: the search, the table, the maps."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
-    from nilearn.plotting.displays import BaseSlicer
-    from nilearn.plotting.html_stat_map import StatMapView
 
     from intake_neurovault.about import About
-    from intake_neurovault.map_grid import MapGrid
     from intake_neurovault.query import Query
     from intake_neurovault.records import Image
     from intake_neurovault.result import SearchResult
@@ -252,118 +249,3 @@ class Delegation:
             As `read_partition` gives them.
         """
         return self.result.read_chunked()
-
-    def plot_stat_map(self, image: object = None, **arguments: Any) -> BaseSlicer:
-        """Draw one map on three slices of the template.
-
-        Parameters
-        ----------
-        image : int, optional
-            Its id; not needed where there is one map only.
-        **arguments
-            Those of :func:`nilearn.plotting.plot_stat_map`.
-
-        Returns
-        -------
-        nilearn.plotting.displays.BaseSlicer
-            nilearn's display.
-        """
-        return self.result.plot_stat_map(image, **arguments)
-
-    def plot_glass_brain(self, image: object = None, **arguments: Any) -> BaseSlicer:
-        """Draw one map as seen through a brain of glass.
-
-        Parameters
-        ----------
-        image : int, optional
-            Its id; not needed where there is one map only.
-        **arguments
-            Those of :func:`nilearn.plotting.plot_glass_brain`.
-
-        Returns
-        -------
-        nilearn.plotting.displays.BaseSlicer
-            nilearn's display.
-        """
-        return self.result.plot_glass_brain(image, **arguments)
-
-    def plot_roi(self, image: object = None, **arguments: Any) -> BaseSlicer:
-        """Draw the regions of a mask, a parcellation or an atlas on slices.
-
-        Parameters
-        ----------
-        image : int, optional
-            Its id; not needed where there is one map only.
-        **arguments
-            Those of :func:`nilearn.plotting.plot_roi`.
-
-        Returns
-        -------
-        nilearn.plotting.displays.BaseSlicer
-            nilearn's display.
-        """
-        return self.result.plot_roi(image, **arguments)
-
-    def view_img(self, image: object = None, **arguments: Any) -> StatMapView:
-        """Make a page on which one walks through a map.
-
-        Parameters
-        ----------
-        image : int, optional
-            Its id; not needed where there is one map only.
-        **arguments
-            Those of :func:`nilearn.plotting.view_img`, and ``output_file``.
-
-        Returns
-        -------
-        nilearn.plotting.html_stat_map.StatMapView
-            nilearn's page.
-        """
-        return self.result.view_img(image, **arguments)
-
-    def plot_grid(self, **arguments: Any) -> MapGrid:
-        """Draw many maps in one picture, each with its number and name.
-
-        Parameters
-        ----------
-        **arguments
-            Those of ``.nii.plot_grid()``, such as ``max_maps``.
-
-        Returns
-        -------
-        MapGrid
-            The picture.
-        """
-        return self.result.plot_grid(**arguments)
-
-    def quality(self, mask: Any = None) -> pd.DataFrame:
-        """Measure the file of each image, and say what is suspicious about it.
-
-        Parameters
-        ----------
-        mask : path, NIfTI image, DataArray or ndarray of bool, optional
-            The voxels that should have values; the MNI152 brain mask by default.
-
-        Returns
-        -------
-        pandas.DataFrame
-            As `SearchResult.quality` gives it.
-        """
-        return self.result.quality(mask)
-
-    def duplicates(self, threshold: float = 0.99, mask: Any = None) -> pd.DataFrame:
-        """Find pairs of maps that are nearly the same, or the same with other signs.
-
-        Parameters
-        ----------
-        threshold : float
-            The least correlation, whatever its sign.
-        mask : path, NIfTI image, DataArray or ndarray of bool, optional
-            Which voxels are compared; the MNI152 brain mask by default.
-
-        Returns
-        -------
-        pandas.DataFrame
-            As `SearchResult.duplicates` gives it.
-        """
-        return self.result.duplicates(threshold, mask)

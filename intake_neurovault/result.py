@@ -13,6 +13,7 @@ import xarray as xr
 from intake_neurovault import accessor, cube
 from intake_neurovault.bunch import make_bunch
 from intake_neurovault.checking import Checkable
+from intake_neurovault.cortex import Surfaced
 from intake_neurovault.decoder import Words
 from intake_neurovault.downloads import Supplier
 from intake_neurovault.errors import NeuroVaultError, WordsError
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["SearchResult", "accessor"]
 
 
-class SearchResult(Matches, Explorable, Freezable, Checkable, Shown):
+class SearchResult(Matches, Explorable, Freezable, Checkable, Shown, Surfaced):
     """The images that match a query: deferred, countable, loadable.
 
     Made by `search`. Metadata is requested when somebody looks at the first
@@ -351,12 +352,15 @@ class SearchResult(Matches, Explorable, Freezable, Checkable, Shown):
             opener=opener_of(self.vault, images, self.reader),
             chunks=self._chunks,
             collections=self.found.collections,
-            query=json.dumps(self.query.to_json(), sort_keys=True),
+            query=self._written(),
             url=self.vault.mirror.client.url,
             token=self._token(),
             errors=self.vault.pool.errors,
             keeper=self.vault.gridded,
         )
+
+    def _written(self) -> str:
+        return json.dumps(self.query.to_json(), sort_keys=True)
 
     def _with_words(self, dataset: xr.Dataset) -> xr.Dataset:
         rows = set(dataset.image.values.tolist())
