@@ -28,10 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Order",
+    "careful",
     "letters",
     "load",
-    "no_leftovers",
-    "quiet",
     "reject_names",
     "target_of",
     "usual",
@@ -119,7 +118,7 @@ class Order:
         values = np.asanyarray(image.dataobj)
         told = usual(self.function, values, image.affine, self.arguments, labels=labels)
         told = {"title": None, **told, **self.arguments}
-        with no_leftovers(), quiet():
+        with careful():
             display = getattr(load(), self.function)(image, **told)
             if title and "title" not in self.arguments:
                 _write(display, title, beside=_BAR if told.get("colorbar", True) else 0)
@@ -150,7 +149,7 @@ class Order:
         told = usual("view_img", values, image.affine, self.arguments, labels=labels)
         given = {**told, **self.arguments}
         text = str(given.pop("title", title) or "")
-        with quiet():
+        with careful():
             page = load().view_img(image, **given)
         page.html = dressed(page.html, text)
         page.height += room_above(text, page.width)
@@ -330,14 +329,6 @@ def letters() -> set[int]:
     return found
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep nilearn from warning of what was seen to, or is no fault of the user's."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", _SEEN_TO)
-        yield
-
-
 def load() -> ModuleType:
     """Load nilearn's plotting when the first picture is drawn.
 
@@ -353,12 +344,21 @@ def load() -> ModuleType:
 
 
 @contextmanager
-def no_leftovers() -> Iterator[None]:
-    """Close what was begun to be drawn where drawing fails."""
+def careful() -> Iterator[None]:
+    """Draw without leftovers, and without warnings of what was seen to.
+
+    Yields
+    ------
+    None
+        nilearn does not warn of what is no fault of the user's; where drawing fails,
+        what was begun is closed.
+    """
     pyplot = import_module("matplotlib.pyplot")
     before = set(pyplot.get_fignums())
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", _SEEN_TO)
+            yield
     except BaseException:
         for number in set(pyplot.get_fignums()) - before:
             pyplot.close(number)

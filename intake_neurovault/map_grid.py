@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from intake_neurovault.captions import drawable, folded
 from intake_neurovault.drawing import (
+    careful,
     letters,
-    no_leftovers,
-    quiet,
     reject_names,
     target_of,
 )
@@ -93,8 +92,8 @@ class GridOrder:
 
     kind: Kind = "glass_brain"
     """``glass_brain`` or ``stat_map``."""
-    max_maps: int = 16
-    """How many maps are drawn at the most."""
+    max_maps: int | None = 16
+    """How many maps are drawn at the most; None for all."""
     ncols: int | None = None
     """How many stand side by side; None for what suits."""
     common_scale: bool = True
@@ -150,6 +149,10 @@ class GridOrder:
                 raise ArgumentError(msg)
         for name in ("max_maps", "ncols"):
             _check_count(name, own.get(name))
+        axes = own.get("axes")
+        if axes is not None and not hasattr(axes, "get_position"):
+            msg = f"axes={axes!r} must be Axes of matplotlib, as plt.subplots() gives."
+            raise ArgumentError(msg)
         reject_names(f"plot_{kind}", given, _FIELDS)
         return cls(**own, target=target_of(output_file), arguments=given)
 
@@ -179,7 +182,7 @@ class GridOrder:
             caption=len(panels) < total,
             colorbar=self.colorbar and bool(scale),
         )
-        with no_leftovers(), quiet():
+        with careful():
             pen = self._pen(sheet)
             displays = []
             for place, panel in enumerate(panels):
@@ -275,9 +278,11 @@ class _Pen:
         ]
         cut = next(iter(counted[0][1].axes.values()))
         drawn = cut.ax.images[-1]
+        least, most = drawn.norm.vmin, drawn.norm.vmax
         low = min(float(panel.values.min()) for panel, _ in counted)
         high = max(float(panel.values.max()) for panel, _ in counted)
-        least, most = drawn.norm.vmin, drawn.norm.vmax
+        if least >= 0:  # absolute values
+            low, high = least, max(-low, high)
         below, above = low < least * _NEARLY, high > most * _NEARLY
         extend = {(0, 0): "neither", (0, 1): "max", (1, 0): "min", (1, 1): "both"}
         axes = self.figure.add_axes(self.box(self.sheet.bar_at(self.size)))
@@ -286,6 +291,7 @@ class _Pen:
             cax=axes,
             extend=extend[below, above],
         )
+        axes.set_ylim(least if low < 0 else max(least, 0), most if high > 0 else 0)
         axes.tick_params(labelsize=_SMALL)
         kinds = {panel.kind for panel, _ in counted}
         if len(kinds) == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,7 +64,7 @@ class Panel:
         empty = self.image is None
         return np.zeros(0) if empty else np.asanyarray(self.image.dataobj)
 
-    @property
+    @cached_property
     def peak(self) -> float:
         """The largest absolute value."""
         return float(np.abs(self.values).max(initial=0))

@@ -146,7 +146,7 @@ class Pictures:
         self,
         *,
         kind: Kind = "glass_brain",
-        max_maps: int = 16,
+        max_maps: int | None = 16,
         ncols: int | None = None,
         common_scale: bool = True,
         colorbar: bool = True,
@@ -161,9 +161,9 @@ class Pictures:
         ----------
         kind : {"glass_brain", "stat_map"}
             What each map is drawn as.
-        max_maps : int
+        max_maps : int, optional
             How many are drawn at most, the first ones; the picture says how many there
-            are.
+            are. None draws all.
         ncols : int, optional
             How many stand side by side; what suits their number by default.
         common_scale : bool
@@ -291,7 +291,7 @@ def panel_of(array: xr.DataArray, dim: Hashable = "image") -> Panel:
     Examples
     --------
     >>> steps = {"x": [-9.0, 0.0], "y": [0.0, 9.0], "z": [0.0, 9.0]}
-    >>> array = xr.DataArray(np.zeros((2, 2, 2)), {**steps, "image": 3})
+    >>> array = xr.DataArray(np.zeros((2, 2, 2)), steps).assign_coords(image=3)
     >>> panel_of(array).heading
     '3 (all zero)'
     """

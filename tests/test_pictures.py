@@ -409,6 +409,30 @@ def test_each_map_may_have_its_own_scale(dataset: xr.Dataset) -> None:
     assert len(grid.figure.axes) == 6
 
 
+@pytest.mark.parametrize(
+    ("work", "given", "ends"),
+    [
+        (abs, {}, (0, 1)),
+        (lambda maps: -abs(maps), {}, (-1, 0)),
+        (lambda maps: maps, {}, (-1, 1)),
+        (lambda maps: -abs(maps), {"plot_abs": True}, (0, 1)),
+    ],
+)
+def test_the_colour_bar_is_of_the_values_there_are(
+    work: Callable[..., Any],
+    given: dict[str, Any],
+    ends: tuple[float, float],
+    dataset: xr.Dataset,
+) -> None:
+    maps = work(dataset.maps[:2])
+    grid = maps.nii.plot_grid(display_mode="x", max_maps=None, **given)
+    peak = float(abs(maps).max())
+    assert grid.figure.axes[-1].get_ylim() == pytest.approx(
+        (ends[0] * peak, ends[1] * peak), rel=1e-4
+    )
+    assert len(limits(grid.displays[0])) == 1
+
+
 def test_a_map_of_another_unit_does_not_take_all_colours() -> None:
     maps = [Panel(str(n), panel_of(map_of(n)).image) for n in (1.0, 2.0, 3.0, 500.0)]
     assert common_scale("glass_brain", maps, {})["vmax"] == pytest.approx(5)
@@ -474,6 +498,7 @@ def test_maps_along_another_dimension_are_named_by_it(dataset: xr.Dataset) -> No
         (lambda ds: ds, {"kind": "glas_brain"}, ArgumentError, "mean 'glass_brain'"),
         (lambda ds: ds, {"max_maps": 0}, ArgumentError, "max_maps=0 must be"),
         (lambda ds: ds, {"ncols": 2.5}, ArgumentError, "ncols=2.5 must be"),
+        (lambda ds: ds, {"axes": [0, 0, 1, 1]}, ArgumentError, "must be Axes"),
         (lambda ds: ds, {"vmin": 0}, ArgumentError, "chooses vmin itself"),
     ],
 )
