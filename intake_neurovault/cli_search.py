@@ -158,7 +158,7 @@ def fetch_files(entry: str | None, surfaces: bool, as_json: bool, **given: Any) 
     else:
         names = ("id", "hemisphere", "path") if surfaces else ("id", "path")
         echo_table(names, [[each[name] for name in names] for each in rows])
-    _close(result)
+    _close(result, had=bool(rows))
 
 
 def _files(result: SearchResult) -> list[dict[str, Any]]:
@@ -182,14 +182,14 @@ def _explain(result: SearchResult, *, as_json: bool, header: bool) -> None:
     echo_table(names, [[step[name] for name in names] for step in steps], header=header)
 
 
-def _close(result: SearchResult) -> None:
-    """Say what is missing, and end."""
+def _close(result: SearchResult, *, had: bool = True) -> None:
+    """Say what is missing, and end; badly if nothing was had."""
     failures, found = rows_of(result.failures), result.found
     if not found.images and not failures:
         explained = "try --explain"
         remark(found.why_empty().replace("look at .explain()", explained))
     echo_failures(failures)
-    end(good=bool(found.images) and not failures)
+    end(good=had and bool(found.images) and not failures)
 
 
 def _counted(result: SearchResult) -> str:

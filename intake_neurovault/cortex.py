@@ -48,7 +48,7 @@ _NESTED = frozenset(_VERTICES.values())
 _SHIPPED = "fsaverage5"
 _IMAGE = {"long_name": "number of the image on NeuroVault"}
 _NONE = (
-    "None of the %d images has surface files; search for maps that were made on the "
+    "No image of this result has surface files; search for maps that were made on the "
     "cortex, with image_terms={'surface_left_file': {'$null': False}}."
 )
 
@@ -141,11 +141,15 @@ class Surfaced(ABC):
            https://brainder.org/2016/05/31/downsampling-decimating-a-brain-surface/
         """
         surface = import_module("nilearn.surface")
-        cortex = self._mesh(mesh)
-        counts = {side: part.n_vertices for side, part in cortex.parts.items()}
+        # NOTE: a mesh that is a file would be read again for each image.
+        cortex = {
+            side: part.loaded() if isinstance(part, surface.FileMesh) else part
+            for side, part in self._mesh(mesh).parts.items()
+        }
+        counts = {side: part.n_vertices for side, part in cortex.items()}
         found = {}
         for number, values in self._values(counts).items():
-            parts = {side: cortex.parts[side] for side in values}
+            parts = {side: cortex[side] for side in values}
             found[number] = surface.SurfaceImage(surface.PolyMesh(**parts), values)
         return found
 
@@ -205,7 +209,7 @@ class Surfaced(ABC):
             raise
         self._later.note("surfaces", images, sides.failures)
         if images and not (sides.paths or sides.failures):
-            warn(_NONE % len(images))
+            warn(_NONE)
         return sides
 
     def _values(
@@ -229,9 +233,8 @@ class Surfaced(ABC):
         self._later.note("surface maps", self.found.images, report.failures)
         if not found:
             msg = "No surface map could be had; .failures says why."
-            count = len(self.found.images)
             nothing = not (sides.failures or report.failures)
-            raise EmptyResultError(_NONE % count if nothing else msg)
+            raise EmptyResultError(_NONE if nothing else msg)
         return found
 
     def _read(

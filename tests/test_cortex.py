@@ -221,7 +221,7 @@ def test_failures_leave_the_others(ask: Ask) -> None:
     with pytest.raises(EmptyResultError, match=r"\.failures says why"):
         ask(14, errors="skip").to_surface_images()
     with (
-        pytest.warns(NeuroVaultWarning, match="None of the 1 images"),
+        pytest.warns(NeuroVaultWarning, match="No image of this result has surf"),
         pytest.raises(EmptyResultError, match="search for maps that were made on the"),
     ):
         ask(17).to_surface_images()

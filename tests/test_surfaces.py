@@ -159,7 +159,7 @@ def test_names_that_the_server_leaves_unquoted_are_asked_for_quoted(
 
 
 def test_nobody_is_surprised_where_there_is_none(ask: Ask) -> None:
-    with pytest.warns(NeuroVaultWarning, match="None of the 1 images has surface"):
+    with pytest.warns(NeuroVaultWarning, match="No image of this result has surf"):
         assert ask(image_terms={"id": NONE}).fetch_surfaces() == {}
 
 
@@ -474,6 +474,16 @@ def test_the_command_line_fetches_them(nv: NeuroVaultServer, data_dir: Path) -> 
         [str(ALONE), "left"],
     ]
     done = CliRunner().invoke(main, [*arguments, *query, "--json"])
+    assert done.exit_code == 0
     (first, *_) = json.loads(done.stdout)["files"]
     assert first["hemisphere"] == "left"
     assert first["collection_id"] == 1
+
+
+def test_the_command_line_says_where_there_is_none(
+    nv: NeuroVaultServer, data_dir: Path
+) -> None:
+    arguments = ["fetch", "--url", nv.url, "--data-dir", str(data_dir), "--surfaces"]
+    done = CliRunner().invoke(main, [*arguments, "--image-ids", str(NONE)])
+    assert done.exit_code == 1
+    assert "No image of this result has surface files" in done.stderr
