@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
 import click
+from docutils.nodes import Element
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 
 HERE = Path(__file__).parent
 MADE = HERE / "made"
@@ -38,7 +42,12 @@ extensions = [
 templates_path = ["_templates"]
 exclude_patterns = ["README.md"]
 nitpicky = True
-default_role = "autolink"
+# What is not documented here is not linked: there is no internet while this is built.
+nitpick_ignore_regex = [
+    ("py:.*", r"(nilearn|numpy|re|sklearn)(\..*)?"),
+    ("py:.*", r"(.*\.)?parse_grid|intake_neurovault\.resampling"),
+]
+default_role = "py:obj"
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
@@ -47,7 +56,13 @@ nb_execution_mode = "off"
 autosummary_generate = True
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True
+autodoc_default_options = {
+    "members": True,
+    # Methods of our own bases are shown, those of the packages below us are not.
+    "inherited-members": "object, BaseException, DataSource, Catalog, "
+    "AbstractFileSystem, ChainedFileSystem, BaseReader, BaseData, BaseConverter, "
+    "Service",
+}
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 
@@ -133,11 +148,20 @@ def sections(
 
 def dress(app: Sphinx, name: str, source: list[str]) -> None:
     """Put what a page's code printed and drew below it; lead links to this site."""
-    text = source[0].replace("](../examples/", "](/made/examples/")
+    text = re.sub(r"\]\(\.\./examples/(\w+\.ipynb)", r"](/made/examples/\1", source[0])
+    # A page that is marked so is listed once it is there.
+    text = re.sub(
+        r"^(\w+)\*$", lambda match: present(match[1]), text, flags=re.MULTILINE
+    )
     outcome = told(name)
     if outcome.exists():
         text = with_outcome(text, name, json.loads(outcome.read_text("utf-8")))
     source[0] = text
+
+
+def present(name: str) -> str:
+    """Name a page, or nothing where there is none."""
+    return name if (HERE / f"{name}.md").exists() else ""
 
 
 def with_outcome(text: str, name: str, outcome: dict[str, dict[str, object]]) -> str:
@@ -154,7 +178,15 @@ def with_outcome(text: str, name: str, outcome: dict[str, dict[str, object]]) ->
     return text
 
 
+def leave(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, shown: Element
+) -> Element | None:
+    """Show names in single quotes that lead nowhere, such as arguments, as they are."""
+    return shown if node["reftype"] == "obj" else None
+
+
 def setup(app: Sphinx) -> None:
     """Join this to Sphinx."""
+    app.connect("missing-reference", leave)
     app.connect("builder-inited", make, priority=1)
     app.connect("source-read", dress)

@@ -20,11 +20,17 @@ SECONDS = 120
 PICTURE = re.compile(r'(?<=src=")http://127\.0\.0\.1[^"]+')
 
 
-def execute(notebook: Any, folder: Path, **how: Any) -> None:
+def execute(
+    notebook: Any, folder: Path, kernel: str, environment: Mapping[str, str]
+) -> None:
     """Execute a notebook in a folder, its outputs within it."""
-    where = {"metadata": {"path": str(folder)}}
-    client = NotebookClient(notebook, timeout=SECONDS, resources=where, **how)
-    client.execute()
+    client = NotebookClient(
+        notebook,
+        timeout=SECONDS,
+        kernel_name=kernel,
+        resources={"metadata": {"path": str(folder)}},
+    )
+    client.execute(env=dict(environment))
 
 
 def keep(notebook: Any, path: Path, folder: Path) -> None:
@@ -49,7 +55,7 @@ def _clean(output: Any, folder: Path) -> None:
 
 
 def _inline(address: str) -> str:
-    with urlopen(unescape(address)) as answer:
+    with urlopen(unescape(address)) as answer:  # noqa: S310 - our own server
         return f"data:image/png;base64,{base64.b64encode(answer.read()).decode()}"
 
 
@@ -66,5 +72,5 @@ def run(source: Path, kept: Path, environment: Mapping[str, str]) -> None:
         }
         # The kernel then draws into the notebook, as it does for a reader.
         del settings["MPLBACKEND"]
-        execute(notebook, work, kernel_name="python3", env=settings)
+        execute(notebook, work, "python3", settings)
         keep(notebook, kept, Path(folder))
