@@ -89,7 +89,7 @@ def make(app: Sphinx) -> None:
     """Run pages and notebooks that nobody has run, and ask the commands for help."""
     environment = dict(os.environ)
     for page in pages.runnable():
-        if is_older(told(page.stem), page):
+        if pages.can_run(page) and is_older(told(page.stem), page):
             wrong = pages.run(page, told(page.stem).parent, environment)
             if wrong:
                 raise RuntimeError(wrong)

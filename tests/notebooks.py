@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import nbformat
 from nbclient import NotebookClient
-from pages import everybodys, surroundings
+from pages import can_run, everybodys, surroundings
 
 ALL = sorted((Path(__file__).parents[1] / "examples").glob("*.ipynb"))
 SECONDS = 120
@@ -60,8 +60,14 @@ def _inline(address: str) -> str:
 
 
 def run(source: Path, kept: Path, environment: Mapping[str, str]) -> None:
-    """Execute a notebook against a server and a store of its own, and keep it."""
+    """Execute a notebook against a server and a store of its own, and keep it.
+
+    One that needs a package which is not installed is kept without its outputs.
+    """
     notebook = nbformat.read(source, as_version=4)
+    if not can_run(source):
+        keep(notebook, kept, Path())
+        return
     with tempfile.TemporaryDirectory() as folder, surroundings() as around:
         work = Path(folder, "work")
         work.mkdir()

@@ -23,6 +23,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,8 @@ WIDTH = 88
 
 ELSEWHERE = {"cluster.md"}
 """Pages that a test of their own runs, since they need a cluster."""
-NEEDED = {"meta_analysis.md": "nimare"}
-"""Packages that a page needs and that not everybody has."""
+NEEDED = {"meta_analysis.md": "nimare", "06_meta_analysis.ipynb": "nimare"}
+"""Packages that a page or notebook needs and that not everybody has."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,12 @@ def runnable() -> list[Path]:
             for each in blocks(page.read_text("utf-8"))
         )
     ]
+
+
+def can_run(path: Path) -> bool:
+    """Whether a page or notebook has the package that it needs."""
+    needed = NEEDED.get(path.name)
+    return needed is None or find_spec(needed) is not None
 
 
 # ---- in the process of a page ------------------------------------------------

@@ -8,11 +8,21 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from pages import DOCS, ELSEWHERE, FENCE, NEEDED, ROOT, TOLD, blocks, run, runnable
+from pages import (
+    DOCS,
+    ELSEWHERE,
+    FENCE,
+    NEEDED,
+    ROOT,
+    TOLD,
+    blocks,
+    can_run,
+    run,
+    runnable,
+)
 
 import intake_neurovault
 from intake_neurovault import errors
@@ -52,11 +62,6 @@ def runs(
             for page in PAGES
             if can_run(page)
         }
-
-
-def can_run(page: Path) -> bool:
-    needed = NEEDED.get(page.name)
-    return needed is None or find_spec(needed) is not None
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
