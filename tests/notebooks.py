@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import shutil
 import tempfile
 from collections.abc import Mapping
 from html import unescape
@@ -64,10 +65,11 @@ def run(source: Path, kept: Path, environment: Mapping[str, str]) -> None:
 
     One that needs a package which is not installed is kept without its outputs.
     """
-    notebook = nbformat.read(source, as_version=4)
     if not can_run(source):
-        keep(notebook, kept, Path())
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, kept)
         return
+    notebook = nbformat.read(source, as_version=4)
     with tempfile.TemporaryDirectory() as folder, surroundings() as around:
         work = Path(folder, "work")
         work.mkdir()

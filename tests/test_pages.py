@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from drawn import EXAMPLES, MADE_BY
 from pages import (
     DOCS,
     ELSEWHERE,
@@ -115,6 +116,19 @@ def test_blocks_are_told_apart() -> None:
     assert [each.is_command for each in found] == [False, True, False, False]
     assert found[-1].line == text.splitlines().index("x = 1") + 1
     assert len(FENCE.findall(text)) == len(found)
+
+
+def test_every_picture_is_drawn_by_a_test() -> None:
+    pages = [ROOT / "README.md", *DOCS.glob("*.md")]
+    shown = {
+        Path(target).name
+        for page in pages
+        for target in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text("utf-8"))
+    }
+    assert shown <= set(MADE_BY)
+    assert {path.name for path in EXAMPLES.glob("*.png")} == set(MADE_BY)
+    for name, test in MADE_BY.items():
+        assert name in (ROOT / "tests" / test).read_text("utf-8")
 
 
 # ---- troubleshooting ---------------------------------------------------------
