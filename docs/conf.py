@@ -22,6 +22,7 @@ from sphinx.environment import BuildEnvironment
 
 HERE = Path(__file__).parent
 MADE = HERE / "made"
+NOTEBOOK = re.compile(r"\]\((?:\.\./)?examples/(\w+\.ipynb)")
 sys.path.insert(0, str(HERE.parent / "tests"))
 
 import notebooks  # noqa: E402
@@ -48,6 +49,8 @@ nitpick_ignore_regex = [
     ("py:.*", r"(.*\.)?parse_grid|intake_neurovault\.resampling"),
 ]
 default_role = "py:obj"
+# Cells of notebooks that write files are not Python.
+suppress_warnings = ["misc.highlighting_failure"]
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
@@ -97,8 +100,13 @@ def make(app: Sphinx) -> None:
         kept = MADE / "examples" / notebook.name
         if is_older(kept, notebook):
             notebooks.run(notebook, kept, environment)
-    text = command_line()
-    target = MADE / "command_line.md"
+    write(MADE / "command_line.md", command_line())
+    changes = (HERE.parent / "CHANGELOG.md").read_text("utf-8")
+    write(MADE / "changelog.md", changes.replace("](docs/", "](/"))
+
+
+def write(target: Path, text: str) -> None:
+    """Write a page, if it is another one."""
     if not target.exists() or target.read_text("utf-8") != text:
         target.write_text(text, "utf-8")
 
@@ -131,8 +139,8 @@ def sections(
         command,
         parent=parent,
         info_name=path.rpartition(" ")[2],
-        terminal_width=88,
-        max_content_width=88,
+        terminal_width=80,
+        **command.context_settings,
     )
     found = [f"## {path}", f"```text\n{command.get_help(context)}\n```"]
     if isinstance(command, click.Group):
@@ -148,7 +156,9 @@ def sections(
 
 def dress(app: Sphinx, name: str, source: list[str]) -> None:
     """Put what a page's code printed and drew below it; lead links to this site."""
-    text = re.sub(r"\]\(\.\./examples/(\w+\.ipynb)", r"](/made/examples/\1", source[0])
+    text = NOTEBOOK.sub(r"](/made/examples/\1", source[0])
+    if name.startswith("made/examples/"):
+        text = text.replace("](../docs/", "](/")
     # A page that is marked so is listed once it is there.
     text = re.sub(
         r"^(\w+)\*$", lambda match: present(match[1]), text, flags=re.MULTILINE
