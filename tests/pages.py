@@ -3,7 +3,7 @@
     python tests/pages.py docs/load.md
 
 runs the code blocks of a page, top to bottom, in this folder and this process; what a
-block prints and draws is kept in ``outcome`` beside it, for the site.
+block prints, draws and ends with is kept in ``outcome`` beside it, for the site.
 
 - ``python`` runs; the names of one block are there in the next.
 - ``yaml`` with a first line such as ``# maps.yaml`` is written to that file.
@@ -13,6 +13,7 @@ block prints and draws is kept in ``outcome`` beside it, for the site.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import json
@@ -111,19 +112,24 @@ def play(page: Path) -> None:
             told[str(block.number)] = {"text": _command(block), "pictures": []}
         elif block.language == "python":
             before = set(Path().glob("*.png"))
-            text = _python(block, page, names)
+            text, value = _python(block, page, names)
             pictures = _pictures(block, sorted(set(Path().glob("*.png")) - before))
+            if value is not None and not pictures:
+                text += f"{value!r}\n"
             told[str(block.number)] = {"text": text, "pictures": pictures}
     Path(OUTCOME, TOLD).write_text(json.dumps(told), "utf-8")
 
 
-def _python(block: Block, page: Path, names: dict[str, Any]) -> str:
+def _python(block: Block, page: Path, names: dict[str, Any]) -> tuple[str, Any]:
+    """Run a block; give what it prints, and the value that it ends with, if any."""
     # Tracebacks then show the line of the page.
-    code = compile("\n" * (block.line - 1) + block.code, str(page), "exec")
+    tree = ast.parse("\n" * (block.line - 1) + block.code, str(page))
+    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        exec(code, names)  # noqa: S102 - a page of our own
-    return said.getvalue()
+        exec(compile(tree, page, "exec"), names)  # noqa: S102 - a page of our own
+        value = last and eval(compile(ast.Expression(last.value), page, "eval"), names)  # noqa: S307
+    return said.getvalue(), value
 
 
 def _command(block: Block) -> str:
