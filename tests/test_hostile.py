@@ -780,7 +780,8 @@ def test_an_answer_that_never_ends_is_given_up(
             result = quick_search(**(quick | asked))
             if what == "file":
                 assert result.keys() == BAD
-            hurried(result, timeout=0.1)
+            # NOTE: only what comes slowly is late, however busy this machine is.
+            hurried(result, timeout=0.1 if pause else 9)
             begun = time.monotonic()
             with pytest.raises(ServerError, match=re.escape(text)):
                 result.fetch()

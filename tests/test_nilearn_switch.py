@@ -154,7 +154,7 @@ def test_images_come_several_at_a_time(data_dir: Path) -> None:
     archive.add_collection("Many", id=1)
     for number in range(1, 13):
         archive.add_image(1, gzipped(number), id=number)
-    with BusyServer(archive, MEDIA, 0.1) as busy:
+    with BusyServer(archive, MEDIA, 0.1, expected=5) as busy:
         nv.fetch_neurovault_ids(collection_ids=1, url=busy.url, data_dir=data_dir)
         assert 4 < busy.most <= 8
 
