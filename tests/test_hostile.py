@@ -552,7 +552,7 @@ def test_a_redirection_leads_nowhere_else(
         assert text in reason
         assert reason.startswith(("Collection 1, list of images: ", "Image 11 "))
         assert len([each for each in server.requests if each.status == 302]) <= 12
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 20
 
 
 def test_a_redirection_may_look_like_one_to_the_server_itself(data_dir: Path) -> None:

@@ -130,7 +130,7 @@ def test_a_fork_in_the_middle_of_a_download_does_not_wait_for_ever(
     forks = multiprocessing.get_context("fork")
     child = forks.Process(target=mirror.local, args=(file,))
     child.start()
-    child.join(10)
+    child.join(60)
     child.kill()
     child.join()
     background.join()

@@ -204,7 +204,7 @@ def test_the_timeout_holds_for_records_and_for_files(
     began = time.monotonic()
     with pytest.warns(NeuroVaultWarning, match="larger timeout="):
         assert ids(by_id(image_ids=1000, timeout=0.3)) == []
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
 
 
 @row("the limit decides among what is on disk first")
