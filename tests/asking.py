@@ -20,6 +20,9 @@ from intake_neurovault.store import Store
 from intake_neurovault.testing import Archive, NeuroVaultServer
 from intake_neurovault.vault import Vault
 
+PATIENCE = 2.0
+"""Seconds that a busy server waits for more to come."""
+
 SECRET = "ABCDEFGH"
 """Opens the private collection 9001 of the sample archive."""
 
@@ -108,15 +111,22 @@ def many_collections(count: int, images: int = 2, content: bytes = b"") -> Archi
 
 
 class BusyServer(NeuroVaultServer):
-    """Answers late where a pattern says so, and counts how many wait at a time."""
+    """Answers late where a pattern says so, and counts how many wait at a time.
 
-    def __init__(self, archive: Archive | None, pattern: str, seconds: float) -> None:
+    Until so many as are expected have waited at the same time, it is even later: on a
+    busy machine they may come one after the other.
+    """
+
+    def __init__(
+        self, archive: Archive | None, pattern: str, seconds: float, expected: int = 1
+    ) -> None:
         super().__init__(archive)
         self.most = 0
         self._pattern = pattern
         self._seconds = seconds
+        self._expected = expected
         self._waiting = 0
-        self._counting = threading.Lock()
+        self._counting = threading.Condition()
 
     def prepare(self, asked: Any) -> Any:
         if re.search(self._pattern, asked.path) is None:
@@ -124,6 +134,8 @@ class BusyServer(NeuroVaultServer):
         with self._counting:
             self._waiting += 1
             self.most = max(self.most, self._waiting)
+            self._counting.notify_all()
+            self._counting.wait_for(lambda: self.most >= self._expected, PATIENCE)
         self.wait(self._seconds)
         with self._counting:
             self._waiting -= 1

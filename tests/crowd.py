@@ -26,8 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import dask.threaded
+import distributed
 import fsspec
 import numpy as np
+from sklearn import feature_extraction
 from trees import gzipped
 
 import intake_neurovault
@@ -35,7 +37,10 @@ from intake_neurovault import filesystem, result
 from intake_neurovault.errors import NeuroVaultError, NeuroVaultWarning
 from intake_neurovault.testing import Archive
 
-BEFORE_FORKING = (dask.threaded, filesystem, netrc, result)
+BEFORE_FORKING = (
+    *(dask.threaded, distributed, feature_extraction),
+    *(filesystem, netrc, result),
+)
 """What every worker needs, and would otherwise import for itself.
 
 What is being imported by another thread during a fork is locked in the child.
@@ -43,7 +48,7 @@ What is being imported by another thread during a fork is locked in the child.
 
 COLLECTIONS, IMAGES = 3, 8
 HUNG = "hung"
-HANDED_OVER = 30.0
+HANDED_OVER = 120.0
 """Seconds after which a worker that should have ended by itself has hung."""
 
 

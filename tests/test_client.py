@@ -303,8 +303,8 @@ def test_an_accident_on_a_page_leaves_no_trace() -> None:
 
 def test_a_slow_page_is_halved() -> None:
     with NeuroVaultServer(big_archive(1, images=300)) as server:
-        server.faults.append(Fault(match="limit=200", kind="slow", seconds=1.0))
-        listing = client_of(server.url, timeout=0.3).images(1)
+        server.faults.append(Fault(match="limit=200", kind="slow", seconds=2.0))
+        listing = client_of(server.url, timeout=0.6).images(1)
     assert listing.complete
     limits = [request.query.split("&")[0] for request in server.requests]
     assert sorted(set(limits) - {"limit=200"}) == ["limit=100"]
@@ -325,13 +325,13 @@ def test_what_is_lost_later_is_reported(fresh_server: NeuroVaultServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "error", "most"),
+    ("kind", "error", "most", "timeout"),
     [
-        ("500", ServerError, 21),
-        ("503", ServerError, 5),
-        ("html", AnswerError, 5),
-        ("reset", UnreachableError, 5),
-        ("silent", UnreachableError, 8),
+        ("500", ServerError, 21, 10),
+        ("503", ServerError, 5, 10),
+        ("html", AnswerError, 5, 10),
+        ("reset", UnreachableError, 5, 10),
+        ("silent", UnreachableError, 8, 0.1),
     ],
 )
 def test_a_hopeless_server_costs_little(
@@ -339,9 +339,10 @@ def test_a_hopeless_server_costs_little(
     kind: Any,
     error: type[NeuroVaultError],
     most: int,
+    timeout: float,
 ) -> None:
     fresh_server.faults.append(Fault(kind=kind))
-    client = client_of(fresh_server.url, timeout=0.1)
+    client = client_of(fresh_server.url, timeout=timeout)
     start = time.monotonic()
     with pytest.raises(error, match=r"The list of collections: http"):
         client.collections()

@@ -17,20 +17,23 @@ from intake_neurovault.pool import Pool
 
 
 class Counter:
-    """Counts how many are within at a time."""
+    """Counts how many are within at a time; the first wait for as many as expected."""
 
-    def __init__(self) -> None:
+    def __init__(self, expected: int) -> None:
         self.most = self.now = 0
-        self._lock = threading.Lock()
+        self._expected = expected
+        self._changed = threading.Condition()
 
     @contextmanager
     def within(self):
-        with self._lock:
+        with self._changed:
             self.now += 1
             self.most = max(self.most, self.now)
+            self._changed.notify_all()
+            assert self._changed.wait_for(lambda: self.most >= self._expected, 60)
         time.sleep(0.005)
         yield
-        with self._lock:
+        with self._changed:
             self.now -= 1
 
 
@@ -55,7 +58,7 @@ def finished(crew: Crew) -> AbstractContextManager[None]:
 
 @pytest.mark.parametrize(("workers", "spare"), [(1, 0), (1, 4), (3, 2)])
 def test_no_more_requests_at_a_time_than_workers(workers: int, spare: int) -> None:
-    counter = Counter()
+    counter = Counter(workers)
     with Pool(workers).map(requests(counter), range(30), spare=spare) as outcomes:
         assert [item for item, _ in outcomes] == list(range(30))
     assert counter.most == workers
@@ -81,7 +84,7 @@ def test_spare_threads_work_while_others_ask() -> None:
 
 
 def test_a_crew_in_a_crew_takes_the_same_turns() -> None:
-    counter = Counter()
+    counter = Counter(2)
 
     def outer(item: int) -> int:
         with Pool(8).map(requests(counter), range(6)) as outcomes:
@@ -94,7 +97,7 @@ def test_a_crew_in_a_crew_takes_the_same_turns() -> None:
 
 
 def test_all_crews_of_a_process_together_are_polite() -> None:
-    counter = Counter()
+    counter = Counter(MAX_WORKERS)
 
     def run() -> None:
         with Pool(MAX_WORKERS).map(requests(counter), range(40)) as outcomes:
@@ -133,23 +136,27 @@ def test_what_a_job_raises_is_for_who_asks() -> None:
 
 def test_who_comes_first_in_the_order_of_the_work_goes_first() -> None:
     order: list[int] = []
-    crew, ready, go = Crew(workers=1, spare=3), threading.Barrier(4), threading.Event()
+    crew, ready = Crew(workers=1, spare=3), threading.Barrier(4)
+
+    def others_wait(number: int) -> None:
+        end = time.monotonic() + 60
+        while len(crew._place.turns._waiting) < number:
+            assert time.monotonic() < end
+            time.sleep(0.001)
 
     def job(item: int) -> None:
         if item == 0:
             with turn():
                 ready.wait(60)
-                assert go.wait(60)
+                others_wait(3)
                 return
         ready.wait(60)
-        time.sleep(0.1 * (4 - item))  # the last one asks first
+        others_wait(3 - item)  # the last one asks first
         with turn():
             order.append(item)
 
     with finished(crew):
         futures = [crew.submit(job, item) for item in range(4)]
-        time.sleep(0.5)
-        go.set()
         for future in futures:
             future.result(60)
     assert order == [1, 2, 3]

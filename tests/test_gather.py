@@ -96,7 +96,7 @@ def test_where_little_matches_lists_are_looked_through_all_the_same(
     data_dir: Path,
 ) -> None:
     terms = {"image_terms": {"id": {"$gte": 59_000}}, "collection_terms": {}}
-    with BusyServer(many_collections(60, 4), "", 0.01) as server:
+    with BusyServer(many_collections(60, 4), LIST, 0.01, expected=5) as server:
         found = find(server, data_dir, workers=8, max_images=5, **terms)
         assert len(asked(server, LIST)) == 60
         assert server.most > 4

@@ -21,7 +21,11 @@ from intake_neurovault.gridded_files import is_whole
 from intake_neurovault.testing import Archive, NeuroVaultServer
 
 IMAGES = range(701, 713)
-CONTEXT = multiprocessing.get_context("spawn")
+# NOTE: a server forks processes that have imported everything already, where it can.
+AT_HAND = "forkserver" in multiprocessing.get_all_start_methods()
+CONTEXT = multiprocessing.get_context("forkserver" if AT_HAND else "spawn")
+if AT_HAND:
+    CONTEXT.set_forkserver_preload(["intake_neurovault.result", __name__])
 
 
 @pytest.fixture(scope="module")

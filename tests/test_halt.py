@@ -36,6 +36,13 @@ def working(work: Halt, job: Callable[[], object]) -> Iterator[list[object]]:
     assert not thread.is_alive()
 
 
+def wait_until_called_off(work: Halt) -> None:
+    end = time.monotonic() + LONG
+    while not work.is_called_off:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
 def test_what_was_called_off_stays_so() -> None:
     work = Halt()
     assert not work.is_called_off
@@ -113,7 +120,7 @@ def test_what_is_all_but_done_is_finished() -> None:
     def job() -> None:
         with halt.finishing():
             began.set()
-            time.sleep(0.1)
+            wait_until_called_off(work)
             halt.check()
             done.append("the record")
         with halt.finishing():
@@ -127,13 +134,13 @@ def test_what_is_all_but_done_is_finished() -> None:
 
 
 def test_a_half_written_file_is_removed_by_who_calls_off(tmp_path: Path) -> None:
-    work, began = Halt(), threading.Event()
+    work, began, removed = Halt(), threading.Event(), threading.Event()
 
     def job() -> None:
         with atomic.temporary(tmp_path / "map.nii.gz") as part:
             part.write_bytes(b"half")
             began.set()
-            time.sleep(0.3)
+            assert removed.wait(LONG)
             halt.check()
             part.replace(tmp_path / "map.nii.gz")
 
@@ -142,6 +149,7 @@ def test_a_half_written_file_is_removed_by_who_calls_off(tmp_path: Path) -> None
         assert len(list(tmp_path.iterdir())) == 1
         work.call_off()
         assert list(tmp_path.iterdir()) == []
+        removed.set()
     assert isinstance(outcome[0], CalledOffError)
     assert list(tmp_path.iterdir()) == []
 
@@ -157,10 +165,13 @@ def leave_after_one(outcomes: Iterator[tuple[int, object]]) -> None:
 
 def test_leaving_a_pool_by_an_error_ends_what_runs_in_it() -> None:
     ended: list[object] = []
+    began = threading.Event()
 
     def job(item: int) -> int:
         if item == 0:
+            assert began.wait(LONG)
             return item
+        began.set()
         try:
             halt.pause(LONG)
         except CalledOffError as error:

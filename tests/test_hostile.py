@@ -552,7 +552,7 @@ def test_a_redirection_leads_nowhere_else(
         assert text in reason
         assert reason.startswith(("Collection 1, list of images: ", "Image 11 "))
         assert len([each for each in server.requests if each.status == 302]) <= 12
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 20
 
 
 def test_a_redirection_may_look_like_one_to_the_server_itself(data_dir: Path) -> None:
@@ -780,7 +780,8 @@ def test_an_answer_that_never_ends_is_given_up(
             result = quick_search(**(quick | asked))
             if what == "file":
                 assert result.keys() == BAD
-            hurried(result, timeout=0.1)
+            # NOTE: only what comes slowly is late, however busy this machine is.
+            hurried(result, timeout=0.1 if pause else 9)
             begun = time.monotonic()
             with pytest.raises(ServerError, match=re.escape(text)):
                 result.fetch()

@@ -41,7 +41,7 @@ SHAS = st.text("0123456789abcdef", min_size=64, max_size=64)
 
 
 def frozen_image(
-    number: int, home: int = 1, token: Token | None = None, **fields: Any
+    number: int, home: int = 1, token: Token | None = None, /, **fields: Any
 ) -> Image:
     """An image whose file has known bytes."""
     raw = {

@@ -446,7 +446,7 @@ def test_grids_are_read_of_what_a_power_cut_took(
 def cluster() -> Iterator[distributed.Client]:
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None
+            n_workers=2, threads_per_worker=2, processes=True, dashboard_address=":0"
         ) as running,
         distributed.Client(running) as client,
     ):

@@ -88,7 +88,7 @@ def test_threads_download_once_in_modes_that_renew(
 
 
 def test_different_files_are_downloaded_at_the_same_time(data_dir: Path) -> None:
-    with BusyServer(None, MEDIA, 0.3) as server:
+    with BusyServer(None, MEDIA, 0.05, expected=3) as server:
         mirror = mirror_of(server, data_dir)
         files = [file_of(mirror.listings, number) for number in (32015, 32016, 32020)]
         with ThreadPoolExecutor(3) as threads:
@@ -97,7 +97,7 @@ def test_different_files_are_downloaded_at_the_same_time(data_dir: Path) -> None
 
 
 def test_no_process_downloads_more_at_a_time_than_is_polite(data_dir: Path) -> None:
-    with BusyServer(None, MEDIA, 0.15) as server:
+    with BusyServer(None, MEDIA, 0.1, expected=9) as server:
         found = find(server, data_dir, collection_ids=[658, 1952], workers=1)
         files = [image.file for image in found.images if image.file is not None]
 
@@ -130,7 +130,7 @@ def test_a_fork_in_the_middle_of_a_download_does_not_wait_for_ever(
     forks = multiprocessing.get_context("fork")
     child = forks.Process(target=mirror.local, args=(file,))
     child.start()
-    child.join(10)
+    child.join(60)
     child.kill()
     child.join()
     background.join()

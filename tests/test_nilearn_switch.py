@@ -154,7 +154,7 @@ def test_images_come_several_at_a_time(data_dir: Path) -> None:
     archive.add_collection("Many", id=1)
     for number in range(1, 13):
         archive.add_image(1, gzipped(number), id=number)
-    with BusyServer(archive, MEDIA, 0.1) as busy:
+    with BusyServer(archive, MEDIA, 0.1, expected=5) as busy:
         nv.fetch_neurovault_ids(collection_ids=1, url=busy.url, data_dir=data_dir)
         assert 4 < busy.most <= 8
 
@@ -204,7 +204,7 @@ def test_the_timeout_holds_for_records_and_for_files(
     began = time.monotonic()
     with pytest.warns(NeuroVaultWarning, match="larger timeout="):
         assert ids(by_id(image_ids=1000, timeout=0.3)) == []
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
 
 
 @row("the limit decides among what is on disk first")

@@ -60,7 +60,7 @@ def test_slow_jobs_do_not_change_the_order() -> None:
 
 
 def test_jobs_run_at_the_same_time() -> None:
-    meeting = threading.Barrier(4, timeout=10)
+    meeting = threading.Barrier(4, timeout=60)
     arrivals = [value for _, value in run(Pool(4), lambda _: meeting.wait(), range(4))]
     assert sorted(map(int, map(str, arrivals))) == [0, 1, 2, 3]
 

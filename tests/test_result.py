@@ -964,7 +964,7 @@ def test_a_fork_in_the_middle_of_a_search_does_not_wait_for_ever(
         time.sleep(0.01)
     child = multiprocessing.get_context("fork").Process(target=len, args=(result,))
     child.start()
-    child.join(10)
+    child.join(60)
     child.kill()
     child.join()
     background.join()

