@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         ChangedError,
         CorruptFileError,
         EmptyResultError,
+        ExtraError,
         Failure,
         FilterError,
         GeometryError,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         StoreError,
         UnknownArgumentError,
         UnreachableError,
+        UnsuitableError,
         WordsError,
     )
     from intake_neurovault.filesystem import NeuroVaultCacheFileSystem
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
         basic_collection_terms,
         basic_image_terms,
     )
+    from intake_neurovault.opening import open_nifti
     from intake_neurovault.query import Query
     from intake_neurovault.records import Collection, Image
     from intake_neurovault.resampled import STD_AFFINE
@@ -106,6 +109,7 @@ _HOMES = {
         "ChangedError",
         "CorruptFileError",
         "EmptyResultError",
+        "ExtraError",
         "Failure",
         "FilterError",
         "GeometryError",
@@ -120,6 +124,7 @@ _HOMES = {
         "StoreError",
         "UnknownArgumentError",
         "UnreachableError",
+        "UnsuitableError",
         "WordsError",
     ),
     "direct": ("NeuroVaultFileSystem",),
@@ -137,6 +142,7 @@ _HOMES = {
         "fetch_neurovault_motor_task",
     ),
     "nilearn_terms": ("basic_collection_terms", "basic_image_terms"),
+    "opening": ("open_nifti",),
     "query": ("Query",),
     "records": ("Collection", "Image"),
     "resampled": ("STD_AFFINE",),
@@ -161,6 +167,7 @@ __all__ = [
     "CorruptFileError",
     "Directory",
     "EmptyResultError",
+    "ExtraError",
     "Failure",
     "FilterError",
     "GeometryError",
@@ -196,6 +203,7 @@ __all__ = [
     "StoreError",
     "UnknownArgumentError",
     "UnreachableError",
+    "UnsuitableError",
     "Vault",
     "WordsError",
     "__version__",
@@ -207,6 +215,7 @@ __all__ = [
     "fetch_neurovault_motor_task",
     "neurosynth_words_vectorized",
     "open_entry",
+    "open_nifti",
     "run_demo",
     "search",
 ]

@@ -6,33 +6,27 @@ Importing this module registers the accessor on DataArray and Dataset.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
-from os import PathLike, fspath
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from os import PathLike
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from intake_neurovault.coordinates import NIFTI
+from intake_neurovault.appraisal import Appraisable
 from intake_neurovault.errors import GeometryError
 from intake_neurovault.extraction import columns_of, maps_of
 from intake_neurovault.grid import Grid
+from intake_neurovault.imaging import to_image
 from intake_neurovault.matrix import flatten
-from intake_neurovault.nifti import make_image
 from intake_neurovault.orientation import affine_of, spatial_dims
+from intake_neurovault.pictures import Pictures
 from intake_neurovault.regions import ball
-
-if TYPE_CHECKING:
-    from nilearn.plotting.displays import BaseSlicer
 
 __all__ = ["DatasetNifti", "Nifti"]
 
-_HEADER = {"sform_code": 2, "qform_code": 0, "xyzt_units": "mm sec", "description": ""}
 
-
-class Nifti:
+class Nifti(Pictures, Appraisable):
     """A DataArray as NIfTI: ``array.nii``.
 
     The array has the dimensions ``x``, ``y`` and ``z`` with millimetres as
@@ -80,39 +74,26 @@ class Nifti:
         Parameters
         ----------
         path : path, optional
-            Where to write it, ``.nii`` or ``.nii.gz``.
+            Where to write it, ``.nii`` or ``.nii.gz``, as a whole or not at all.
 
         Returns
         -------
         nibabel.Nifti1Image
             3-D, or 4-D with the maps along the last axis if there is one more
-            dimension, such as ``image``. Codes, units and description are those of
-            the ``nifti`` coordinate. float32 and float64 are kept, anything else
-            becomes float32. The values are computed, all at once.
+            dimension, such as ``image``. Affine, codes, units and description are
+            those of the coordinates; of a file opened with ``engine="nifti"`` so is
+            the rest of the header. Integers, complex and real numbers are kept,
+            booleans become uint8. The values are computed, all at once.
 
         Raises
         ------
+        ArgumentError
+            If the name of the file ends otherwise, or its folder does not exist.
         GeometryError
             If a dimension is missing, there are several more than three, or the
             voxels are not evenly spaced.
         """
-        dims = spatial_dims(self._array)
-        others = [dim for dim in self._array.dims if dim not in dims]
-        if len(others) > 1:
-            msg = (
-                f"a NIfTI image has one dimension besides {', '.join(dims)}, this "
-                f"array has {', '.join(map(str, others))}; select from or reduce "
-                "all but one"
-            )
-            raise GeometryError(msg)
-        affine = self.affine
-        data = self._array.transpose(*dims, *others).to_numpy()
-        known = self._array.coords[NIFTI].attrs if NIFTI in self._array.coords else {}
-        header = {name: known.get(name, usual) for name, usual in _HEADER.items()}
-        image = make_image(np.asfortranarray(data), affine, **header)
-        if path is not None:
-            image.to_filename(fspath(path))
-        return image
+        return to_image(self._array, path)
 
     def to_matrix(
         self, mask: Any = None, *, radius: float | None = None
@@ -261,72 +242,6 @@ class Nifti:
         shape = [self._array.sizes[dim] for dim in dims]
         return dims, Grid.from_affine(self.affine, shape)
 
-    def plot_stat_map(self, **arguments: Any) -> BaseSlicer:
-        """Draw the map on three slices of the template.
-
-        Parameters
-        ----------
-        **arguments
-            Those of :func:`nilearn.plotting.plot_stat_map`. The title is the
-            image's number and name unless given.
-
-        Returns
-        -------
-        nilearn.plotting.displays.BaseSlicer
-            nilearn's display, on which contours or markers can be drawn.
-
-        Raises
-        ------
-        GeometryError
-            If it is not one map.
-        """
-        return _plotting().plot_stat_map(self._picture(), **self._titled(arguments))
-
-    def plot_glass_brain(self, **arguments: Any) -> BaseSlicer:
-        """Draw the map as seen through a brain of glass.
-
-        Parameters
-        ----------
-        **arguments
-            Those of :func:`nilearn.plotting.plot_glass_brain`. The title is the
-            image's number and name unless given.
-
-        Returns
-        -------
-        nilearn.plotting.displays.BaseSlicer
-            nilearn's display, on which contours or markers can be drawn.
-
-        Raises
-        ------
-        GeometryError
-            If it is not one map.
-        """
-        return _plotting().plot_glass_brain(self._picture(), **self._titled(arguments))
-
-    def _picture(self) -> Any:
-        """Make the one map's image, with zero where it has no finite value."""
-        dims = spatial_dims(self._array)
-        array = self._array
-        others = [dim for dim in array.dims if dim not in dims]
-        several = {dim: array.sizes[dim] for dim in others if array.sizes[dim] != 1}
-        if several:
-            counts = ", ".join(f"{n} along {dim!r}" for dim, n in several.items())
-            dim = next(iter(several))
-            msg = (
-                f"a picture shows one map, this array has {counts}; select one with "
-                f'.isel({dim}=0) or .sel({dim}=…), or reduce it, as .mean("{dim}") does'
-            )
-            raise GeometryError(msg)
-        array = array.squeeze(others)
-        return Nifti(array.where(np.isfinite(array), 0)).to_nifti()
-
-    def _titled(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Add the title, where there is one image to name."""
-        named = (self._array.coords.get(name) for name in ("image", "name"))
-        parts = [str(c.item()) for c in named if c is not None and c.size == 1]
-        title = ": ".join(part for part in parts if part)
-        return {"title": title, **arguments} if title else arguments
-
 
 class DatasetNifti(Nifti):
     """A Dataset as NIfTI: ``dataset.nii`` is that of its ``maps``.
@@ -366,15 +281,6 @@ def _as_image(given: Any) -> Any:
     if array.ndim == 3 or "name" not in array.coords:
         return image
     return {"maps": image, "labels": array["name"].values}
-
-
-def _plotting() -> ModuleType:
-    """Load nilearn's plotting when the first picture is drawn.
-
-    With it comes matplotlib: more than a second and 100 MB, which who only reads
-    tables or arrays should not pay, and each worker of a cluster even less.
-    """
-    return import_module("nilearn.plotting")
 
 
 # xarray says no types of these two, so they are given here.

@@ -6,13 +6,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from intake_neurovault.errors import ArgumentError, GeometryError, NeuroVaultError
-from intake_neurovault.headers import load_image
+from intake_neurovault.errors import ArgumentError, GeometryError
+from intake_neurovault.mask_files import load_mask
 
 __all__ = ["Atlas", "parse_atlas"]
 
@@ -92,7 +91,7 @@ def _parsed(given: Any, radius: float | None) -> Atlas:
     if isinstance(given, Mapping):
         return _fetched(given, radius)
     if isinstance(given, str | os.PathLike):
-        given = _loaded(Path(given))
+        given = load_mask(given)
     if hasattr(given, "affine") and hasattr(given, "dataobj"):
         return _pictured(given)
     places = _places(given)
@@ -114,7 +113,7 @@ def _fetched(atlas: Mapping[str, Any], radius: float | None) -> Atlas:
         raise ArgumentError(msg)
     image = atlas["maps"]
     if isinstance(image, str | os.PathLike):
-        image = _loaded(Path(image))
+        image = load_mask(image)
     if not hasattr(image, "dataobj"):
         msg = f"the 'maps' of an atlas are a NIfTI image or a path, not {type(image)}"
         raise ArgumentError(msg)
@@ -213,20 +212,6 @@ def _shape(image: Any) -> tuple[int, ...]:
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     return shape
-
-
-def _loaded(path: Path) -> Any:
-    """Load the image of a mask or an atlas."""
-    try:
-        return load_image(path.expanduser(), f"the mask {path}")
-    except NeuroVaultError:
-        raise
-    except OSError as error:
-        msg = (
-            f"mask: {path} cannot be read ({error.strerror}); give the path of a NIfTI "
-            "file with a mask or an atlas"
-        )
-        raise ArgumentError(msg) from error
 
 
 def _maskers() -> Any:

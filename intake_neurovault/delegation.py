@@ -1,4 +1,4 @@
-"""What an intake source hands on to the result that it stands for."""
+"""What an intake source hands on to its result: the search, the table, the maps."""
 
 from __future__ import annotations
 

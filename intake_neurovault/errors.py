@@ -9,7 +9,9 @@
     │   └── LockError                         a lock of frozen images: absent, altered
     ├── UnknownArgumentError (TypeError)      an argument that does not exist
     ├── EmptyResultError (LookupError)        a query that matched nothing
+    ├── ExtraError (ImportError)              an optional package that is not installed
     ├── GeometryError (ValueError)            maps that do not fit together, or not 3-D
+    ├── UnsuitableError (ValueError)          maps that a meta-analysis cannot take
     ├── MissingError (FileNotFoundError)      NeuroVault has no such thing
     ├── PrivateError (PermissionError)        NeuroVault has it, but not for everybody
     ├── ServerError (OSError)                 the server failed to answer
@@ -68,6 +70,14 @@ class EmptyResultError(NeuroVaultError, LookupError):
 
 class GeometryError(NeuroVaultError, ValueError):
     """Maps that cannot stand in one array: different grids, or not 3-D."""
+
+
+class ExtraError(NeuroVaultError, ImportError):
+    """An optional package that is not installed."""
+
+
+class UnsuitableError(NeuroVaultError, ValueError):
+    """Maps that a meta-analysis cannot take: their kind, level, or sample size."""
 
 
 class MissingError(NeuroVaultError, FileNotFoundError):

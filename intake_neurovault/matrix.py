@@ -186,7 +186,8 @@ def _take(
     # as a whole to be flattened in the other.
     if maps.strides[-3] < maps.strides[-1]:
         maps, kept = maps.swapaxes(-3, -1), turned
-    return np.take(maps.reshape(*maps.shape[:-3], -1), kept, axis=-1)
+    size = int(np.prod(maps.shape[-3:]))
+    return np.take(maps.reshape(*maps.shape[:-3], size), kept, axis=-1)
 
 
 def _put(

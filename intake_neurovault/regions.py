@@ -15,6 +15,9 @@ from intake_neurovault.resampling import resample
 
 Inside = NDArray[np.bool_]
 
+# NOTE: the nearest voxels of a mask make up its volume but for less than a hundredth.
+_NEARLY_ALL = 0.98
+
 _MASKS = (
     "a mask or an atlas is the path of a NIfTI file, a NIfTI image, a DataArray with "
     "x, y and z in millimetres, a boolean array, one of nilearn's maskers, what "
@@ -23,7 +26,7 @@ _MASKS = (
 )
 
 
-def parse_mask(mask: Any, grid: Grid) -> Inside:
+def parse_mask(mask: Any, grid: Grid, *, may_be_elsewhere: bool = False) -> Inside:
     """Understand a mask, and bring it to a grid.
 
     Parameters
@@ -34,11 +37,14 @@ def parse_mask(mask: Any, grid: Grid) -> Inside:
         ``nilearn.datasets.load_mni152_brain_mask()``.
     grid : Grid
         Where the voxels lie.
+    may_be_elsewhere : bool
+        Whether it is no error if no voxel of the grid is inside.
 
     Returns
     -------
     ndarray of bool
-        Of the grid's shape; at least one voxel is inside. Not to be written to.
+        Of the grid's shape; usually at least one voxel is inside. Not to be written
+        to.
 
     Raises
     ------
@@ -65,13 +71,47 @@ def parse_mask(mask: Any, grid: Grid) -> Inside:
     else:
         msg = f"mask: {type(mask).__name__} is not understood; {_MASKS}"
         raise ArgumentError(msg)
-    if not inside.any():
+    if not (may_be_elsewhere or inside.any()):
         msg = (
             f"no voxel of the grid of {grid.describe()} is inside the mask; check "
             "mask=, and whether both are in the same space"
         )
         raise GeometryError(msg)
     return inside
+
+
+def count_of(mask: Any, grid: Grid, inside: Inside) -> float:
+    """Count the voxels of a mask, also those beyond the edge of a grid.
+
+    Parameters
+    ----------
+    mask : NIfTI image, ndarray of bool, or None
+        As for `parse_mask`.
+    grid : Grid
+        Where the voxels lie.
+    inside : ndarray of bool
+        What `parse_mask` made of both.
+
+    Returns
+    -------
+    float
+        Those inside, unless they are fewer than what the volume of the mask amounts to:
+        then that many. Of an array, those inside.
+
+    Examples
+    --------
+    >>> from intake_neurovault.grid import parse_grid
+    >>> grid = parse_grid(10)
+    >>> inside = np.ones(grid.shape, dtype=bool)
+    >>> count_of(inside, grid, inside)
+    7942.0
+    """
+    here = float(np.count_nonzero(inside))
+    volume = _volume(mask)
+    if volume is None:
+        return here
+    whole = volume / _voxel_volume(grid.matrix)
+    return here if here > _NEARLY_ALL * whole else whole
 
 
 def ball(grid: Grid, centre: ArrayLike, radius: float) -> Inside:
@@ -150,6 +190,26 @@ def _brain(grid: Grid) -> Inside:
     inside = _image(datasets.load_mni152_brain_mask(), grid)
     inside.flags.writeable = False
     return inside
+
+
+@lru_cache(maxsize=1)
+def _brain_volume() -> float:
+    volume = _volume(import_module("nilearn.datasets").load_mni152_brain_mask())
+    return 0.0 if volume is None else volume
+
+
+def _volume(mask: Any) -> float | None:
+    """Give the volume of a mask that knows its own, in cubic millimetres."""
+    if mask is None:
+        return _brain_volume()
+    if not hasattr(mask, "affine"):
+        return None
+    values = np.nan_to_num(np.asanyarray(mask.dataobj))
+    return int(np.count_nonzero(values)) * _voxel_volume(mask.affine)
+
+
+def _voxel_volume(matrix: NDArray[np.float64]) -> float:
+    return float(abs(np.linalg.det(matrix[:3, :3])))
 
 
 def _image(mask: Any, grid: Grid) -> Inside:

@@ -12,9 +12,12 @@ import xarray as xr
 
 from intake_neurovault import accessor, cube
 from intake_neurovault.bunch import make_bunch
+from intake_neurovault.checking import Checkable
+from intake_neurovault.combining import Combinable
+from intake_neurovault.cortex import Surfaced
 from intake_neurovault.decoder import Words
 from intake_neurovault.downloads import Supplier
-from intake_neurovault.errors import EmptyResultError, NeuroVaultError, WordsError
+from intake_neurovault.errors import NeuroVaultError, WordsError
 from intake_neurovault.exploring import Explorable
 from intake_neurovault.freezing import Freezable
 from intake_neurovault.frozen import opener_of
@@ -23,6 +26,7 @@ from intake_neurovault.nifti import Geometry, resolve_grid
 from intake_neurovault.pool import ErrorPolicy
 from intake_neurovault.records import Image
 from intake_neurovault.resampled import Resampler
+from intake_neurovault.showing import Shown
 from intake_neurovault.words import vectorise, word_frequencies
 
 if TYPE_CHECKING:
@@ -32,7 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["SearchResult", "accessor"]
 
 
-class SearchResult(Matches, Explorable, Freezable):
+class SearchResult(
+    Matches, Explorable, Freezable, Checkable, Shown, Surfaced, Combinable
+):
     """The images that match a query: deferred, countable, loadable.
 
     Made by `search`. Metadata is requested when somebody looks at the first
@@ -122,7 +128,7 @@ class SearchResult(Matches, Explorable, Freezable):
         GeometryError
             With ``grid=None``, if the maps lie on several grids.
         """
-        images = self._images()
+        images = self._every()
         where = self._geometries(images)
         dataset = cube.build(images, self._recipe(images), geometries=where)
         return self._with_words(dataset) if self.query.words else dataset
@@ -135,9 +141,7 @@ class SearchResult(Matches, Explorable, Freezable):
         xarray.DataTree
             A node for each grid; with a named grid there is one.
         """
-        images = self._images()
-        geometries = self._geometries(images)
-        tree = cube.build_tree(images, self._recipe(images), geometries=geometries)
+        tree = self._tree(self._every())
         if self.query.words:
             for node in tree.children.values():
                 node.dataset = self._with_words(node.to_dataset())
@@ -301,11 +305,9 @@ class SearchResult(Matches, Explorable, Freezable):
             bunch.word_frequencies, bunch.vocabulary = found
         return bunch
 
-    def _images(self) -> tuple[Image, ...]:
-        found = self.found
-        if found.images:
-            return found.images
-        raise EmptyResultError(found.why_empty())
+    def _tree(self, images: Sequence[Image]) -> xr.DataTree:
+        where = self._geometries(images)
+        return cube.build_tree(images, self._recipe(images), geometries=where)
 
     def _originals(self) -> tuple[tuple[Image, ...], tuple[Path | None, ...]]:
         if self._found is None:
@@ -353,12 +355,15 @@ class SearchResult(Matches, Explorable, Freezable):
             opener=opener_of(self.vault, images, self.reader),
             chunks=self._chunks,
             collections=self.found.collections,
-            query=json.dumps(self.query.to_json(), sort_keys=True),
+            query=self._written(),
             url=self.vault.mirror.client.url,
             token=self._token(),
             errors=self.vault.pool.errors,
             keeper=self.vault.gridded,
         )
+
+    def _written(self) -> str:
+        return json.dumps(self.query.to_json(), sort_keys=True)
 
     def _with_words(self, dataset: xr.Dataset) -> xr.Dataset:
         rows = set(dataset.image.values.tolist())

@@ -700,7 +700,7 @@ def test_regions_are_computed_on_a_cluster(maps: xr.DataArray) -> None:
     expected = matrix.compute(scheduler="sync")
     with (
         LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0"
         ) as cluster,
         Client(cluster),
     ):

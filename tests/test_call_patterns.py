@@ -163,7 +163,7 @@ def test_3_studies_become_a_table_and_a_classifier(settings: Path, brain: Any) -
 
     hcp = frame[frame.study == "hcp"]
     masker = NiftiMasker(mask_img=brain)
-    maps = masker.fit_transform(list(hcp.z_map))
+    maps = masker.fit().transform(list(hcp.z_map))
     classifier = make_pipeline(StandardScaler(), LogisticRegression())
     scores = cross_val_score(classifier, maps, hcp.task, cv=4)
     assert scores.mean() > 0.9

@@ -74,7 +74,7 @@ def extracted(masker: Any, maps: xr.DataArray) -> Any:
     """What a masker of nilearn makes of the same maps, with 0 for NaN."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="(?s).*(NaN|Non-finite) values")
-        return masker.fit_transform(maps.nii.to_nifti())
+        return masker.fit().transform(maps.nii.to_nifti())
 
 
 def masked(mask: Any, maps: xr.DataArray) -> Any:
