@@ -16,6 +16,7 @@ from intake_neurovault.mask_files import load_mask
 __all__ = ["Atlas", "parse_atlas"]
 
 _BACKGROUND = "background"
+_SAME_VOXELS = 0.9
 _NAME_COLUMNS = ("name", "difumo_names")
 """In which column a table of labels names the regions; the second is DiFuMo's."""
 
@@ -120,12 +121,6 @@ def _fetched(atlas: Mapping[str, Any], radius: float | None) -> Atlas:
         table = atlas.get("lut")
         labels = None if table is not None else _texts(atlas.get("labels")) or None
         return Atlas(masker=_maskers().NiftiLabelsMasker(image, labels, table))
-    if atlas.get("atlas_type") == "deterministic":
-        msg = (
-            f"the atlas holds {_shape(image)[3]} parcellations in one image; choose "
-            "one, as nilearn.image.index_img(atlas.maps, 0) does"
-        )
-        raise GeometryError(msg)
     names = _texts(atlas.get("labels"))
     if names and names[0].lower() == _BACKGROUND:
         names = names[1:]
@@ -149,6 +144,12 @@ def _pictured(image: Any) -> Atlas:
 
 def _probabilistic(image: Any, names: list[str]) -> Atlas:
     """Take an image with a map for each region."""
+    if _is_parcellations(image):
+        msg = (
+            f"the image holds {_shape(image)[3]} parcellations, each with its own "
+            "labels; choose one, as nilearn.image.index_img(image, 0) does"
+        )
+        raise GeometryError(msg)
     if names and len(names) != _shape(image)[3]:
         msg = (
             f"the atlas has {len(names)} labels for {_shape(image)[3]} maps; make both "
@@ -156,6 +157,19 @@ def _probabilistic(image: Any, names: list[str]) -> Atlas:
         )
         raise ArgumentError(msg)
     return Atlas(masker=_maskers().NiftiMapsMasker(image), names=tuple(names))
+
+
+def _is_parcellations(image: Any) -> bool:
+    """Tell labels of the same voxels, again and again, from a map for each region.
+
+    Percentages are whole numbers too, but of voxels that differ from map to map.
+    """
+    data = np.asanyarray(image.dataobj)
+    first, last = (np.nan_to_num(data[..., place]) for place in (0, -1))
+    if first.max() <= 1 or (first != np.rint(first)).any():
+        return False
+    shared = np.count_nonzero((first != 0) & (last != 0))
+    return bool(shared > _SAME_VOXELS * np.count_nonzero((first != 0) | (last != 0)))
 
 
 def _spheres(places: Any, radius: float | None) -> Atlas:

@@ -244,7 +244,8 @@ def _spheres(fitted: Fitted, names: tuple[str, ...]) -> Parcels:
     masker, grid = fitted.masker, fitted.grid
     mask = None if masker.mask_img_ is None else parse_mask(masker.mask_img_, grid)
     seeds = np.asarray(masker.seeds_, dtype=np.float64)
-    balls = [_sphere(grid, seed, masker.radius or 0.0, mask) for seed in seeds]
+    begins = _begins(grid, mask)
+    balls = [_sphere(grid, seed, masker.radius or 0.0, mask, begins) for seed in seeds]
     covered = np.sum(balls, axis=0)
     inside = covered > 0
     if not masker.allow_overlap and (covered > 1).any():
@@ -264,18 +265,28 @@ def _spheres(fitted: Fitted, names: tuple[str, ...]) -> Parcels:
     )
 
 
+def _begins(grid: Grid, mask: Inside | None) -> NDArray[np.float64]:
+    """Give the millimetres of all voxels without their decimals; NaN outside."""
+    steps = np.indices(grid.shape).reshape(3, -1)
+    begins = np.trunc(grid.matrix[:3, :3] @ steps + grid.matrix[:3, 3:])
+    if mask is not None:
+        begins[:, ~mask.ravel()] = np.nan
+    return begins
+
+
 def _sphere(
-    grid: Grid, seed: NDArray[np.float64], radius: float, mask: Inside | None
+    grid: Grid,
+    seed: NDArray[np.float64],
+    radius: float,
+    mask: Inside | None,
+    begins: NDArray[np.float64],
 ) -> Inside:
     """Find the voxels around a place, as nilearn does."""
     found = ball(grid, seed, radius)
-    # NOTE: nilearn adds the first voxel whose millimetres begin as those of the seed.
-    steps = np.indices(grid.shape).reshape(3, -1)
-    where = grid.matrix[:3, :3] @ steps + grid.matrix[:3, 3:]
     if mask is not None:
-        where[:, ~mask.ravel()] = np.nan
         found &= mask
-    same = (np.trunc(where) == np.trunc(seed)[:, None]).all(axis=0)
+    # NOTE: nilearn adds the first voxel whose millimetres begin as those of the seed.
+    same = (begins == np.trunc(seed)[:, None]).all(axis=0)
     if same.any():
         found.flat[same.argmax()] = True
     if not found.any():

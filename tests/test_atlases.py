@@ -70,6 +70,12 @@ def map_image(grid: Grid = COARSE) -> Any:
     return nibabel.Nifti1Image(np.moveaxis(weights, 0, 3).astype("f4"), grid.matrix)
 
 
+def percent_image() -> Any:
+    """The same maps in percent, as FSL has its atlases."""
+    weights = np.asanyarray(map_image().dataobj)
+    return nibabel.Nifti1Image((100 * weights).astype("i2"), COARSE.matrix)
+
+
 def mask_image(grid: Grid = COARSE) -> Any:
     """Half of the brain, about."""
     return nibabel.Nifti1Image((box(grid, 2, 1)[0] < 70**2).astype("u1"), grid.matrix)
@@ -382,6 +388,11 @@ ATLASES: dict[str, tuple[Any, Any, list[str]]] = {
         maps_masker,
         NAMES[:5],
     ),
+    "percentages": (
+        lambda _: Bunch(maps=percent_image()),
+        lambda: maps_masker(maps_img=percent_image()),
+        ["0", "1", "2", "3", "4"],
+    ),
     "fetched maps without names": (
         lambda _: Bunch(maps=map_image()), maps_masker, ["0", "1", "2", "3", "4"]
     ),
@@ -542,9 +553,12 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
         lambda: {"maps": 7}, ArgumentError, "a NIfTI image or a path, not"
     ),
     "several parcellations": (
-        lambda: Bunch(maps=map_image(), atlas_type="deterministic"),
+        lambda: nibabel.Nifti1Image(
+            np.asanyarray(label_image().dataobj)[..., None].repeat(2, axis=3),
+            COARSE.matrix,
+        ),
         GeometryError,
-        r"holds 5 parcellations.*index_img",
+        r"holds 2 parcellations.*index_img",
     ),
     "one place": (lambda: (0, 0, 0), ArgumentError, "a list of places in millimetres"),
     "places of two numbers": (
