@@ -71,6 +71,7 @@ if TYPE_CHECKING:
         basic_collection_terms,
         basic_image_terms,
     )
+    from intake_neurovault.opening import open_nifti
     from intake_neurovault.query import Query
     from intake_neurovault.records import Collection, Image
     from intake_neurovault.resampled import STD_AFFINE
@@ -141,6 +142,7 @@ _HOMES = {
         "fetch_neurovault_motor_task",
     ),
     "nilearn_terms": ("basic_collection_terms", "basic_image_terms"),
+    "opening": ("open_nifti",),
     "query": ("Query",),
     "records": ("Collection", "Image"),
     "resampled": ("STD_AFFINE",),
@@ -213,6 +215,7 @@ __all__ = [
     "fetch_neurovault_motor_task",
     "neurosynth_words_vectorized",
     "open_entry",
+    "open_nifti",
     "run_demo",
     "search",
 ]

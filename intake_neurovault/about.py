@@ -6,12 +6,13 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from intake_neurovault.coordinates import LICENSE, NEUROVAULT_DOI
+from intake_neurovault.hemispheres import Hemisphere
+from intake_neurovault.kept import Kept, kept_rows, moment_of
 from intake_neurovault.records import Collection, Image, ImageFile
 from intake_neurovault.schema import (
     COLLECTION_FIELDS,
@@ -20,9 +21,10 @@ from intake_neurovault.schema import (
 )
 from intake_neurovault.sheets import Row, Section, sheet_html, sheet_text
 from intake_neurovault.strictness import strict
+from intake_neurovault.surfaces import FIELDS, SurfaceFile, surfaces_of
 from intake_neurovault.transfer import address_of
 
-__all__ = ["LICENCE", "NEUROVAULT_PAPER", "UNITS", "About", "Kept", "OnGrid"]
+__all__ = ["LICENCE", "NEUROVAULT_PAPER", "UNITS", "About"]
 
 NEUROVAULT_PAPER = (
     "Gorgolewski et al. (2015), NeuroVault.org: a web-based repository for collecting "
@@ -64,44 +66,8 @@ UNITS: Mapping[str, str] = MappingProxyType(
 )
 """The units of core fields that have one."""
 
-_ADDRESSES = ("url", "file", "collection")
+_ADDRESSES = ("url", "file", "collection", *FIELDS)
 _DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:\s*)?(10\.\S+)", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class OnGrid:
-    """A map that was brought to a grid and is kept there."""
-
-    path: Path
-    """Its file, an uncompressed NIfTI."""
-    grid: str
-    """The grid, in words."""
-    interpolation: str
-    """How values between voxels were made."""
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What the local store has of a map."""
-
-    path: Path | None
-    """Where its file is, or would be; None if NeuroVault has none."""
-    size: int | None = None
-    """Bytes on disk; None if it is not there."""
-    sha256: str | None = None
-    """SHA-256 of the verified bytes, hexadecimal; None if they are not verified."""
-    verified: float | None = None
-    """When they were found to be whole (Unix time)."""
-    current: bool | None = None
-    """Whether the record is still of these bytes; None where nothing tells."""
-    foreign: bool = False
-    """Whether it is the file of another server that has the same number."""
-    grids: tuple[OnGrid, ...] = ()
-    """The grids on which the map is kept."""
-    resampled: Path | None = None
-    """nilearn's copy on its 3 mm grid, if it is there."""
-    words: Path | None = None
-    """Neurosynth's words for the map, if they are there."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -151,6 +117,11 @@ class About:
     def file(self) -> ImageFile | None:
         """Its file on the server, or None when the record names none."""
         return self.image.file
+
+    @property
+    def surfaces(self) -> dict[Hemisphere, SurfaceFile]:
+        """Its surface files on the server, by hemisphere; empty if it has none."""
+        return surfaces_of(self.image, self.server)
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -208,14 +179,17 @@ class About:
         Returns
         -------
         dict of str to str
-            Of the web ``page``, the ``file``, if there is one, and the web page of
-            the ``collection``; a private collection's token is in none of them.
+            Of the web ``page``, the ``file``, if there is one, the ``left surface``
+            and the ``right surface``, if there are any, and the web page of the
+            ``collection``; a private collection's token is in none of them.
         """
         about, image = self.collection.metadata, self.metadata
         number, own = self.collection_id, f"{self.server}/images/{self.id}/"
         found = {"page": str(image.get("url") or own)}
         if self.file is not None:
             found["file"] = address_of(self.server, self.file, shown=True)
+        for side, surface in self.surfaces.items():
+            found[f"{side} surface"] = address_of(self.server, surface, shown=True)
         page = about.get("url") or f"{self.server}/collections/{number}/"
         return {**found, "collection": str(page)}
 
@@ -244,7 +218,7 @@ class About:
             ),
             Section("To cite", tuple(self._cited())),
             Section("On the server", tuple(self._served())),
-            Section("On this disk", tuple(_stored(self.kept))),
+            Section("On this disk", tuple(kept_rows(self.kept))),
         )
         return tuple(part for part in parts if part.rows)
 
@@ -288,7 +262,7 @@ class About:
             "disk": {
                 "path": kept.path if kept.size is not None else None,
                 "bytes": kept.size,
-                "verified": _moment(kept.verified),
+                "verified": moment_of(kept.verified),
                 "sha256": kept.sha256,
                 "current": kept.current,
                 "grids": [
@@ -297,6 +271,11 @@ class About:
                 ],
                 "resampled": kept.resampled,
                 "words": kept.words,
+                "surfaces": {
+                    side: {"path": s.path if s.size is not None else None}
+                    | {"bytes": s.size, "sha256": s.sha256}
+                    for side, s in kept.surfaces.items()
+                },
             },
         }
         found: dict[str, Any] = strict(content)
@@ -352,42 +331,3 @@ def _worded(value: object, unit: str | None = None) -> str:
         text = f"{value:.12g}" if isinstance(value, float) else str(value)
         return f"{text} {unit}" if unit else text
     return value if isinstance(value, str) else json.dumps(strict(value))
-
-
-def _moment(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-
-
-def _stored(kept: Kept) -> Iterator[Row]:
-    if kept.path is None:
-        yield Row("file", "NeuroVault has none")
-    elif kept.size is None:
-        yield Row("file", "not downloaded yet")
-        yield Row("its place", str(kept.path), whole=True)
-    else:
-        yield Row("file", str(kept.path), whole=True)
-        yield Row("size", f"{kept.size:,} bytes")
-        yield Row("verified", _verified(kept))
-        if kept.current is False and not kept.foreign:
-            text = 'changed on the server since; mode="update" fetches it again'
-            yield Row("state", text)
-    for each in kept.grids:
-        yield Row("on a grid", f"{each.grid}, {each.interpolation}")
-        yield Row("", str(each.path), whole=True)
-    if kept.resampled:
-        note = "nilearn's copy at 3 mm"
-        yield Row("resampled", str(kept.resampled), note, whole=True)
-    words = str(kept.words or "none of Neurosynth's")
-    yield Row("words", words, "of Neurosynth", whole=True)
-
-
-def _verified(kept: Kept) -> str:
-    if kept.foreign:
-        return "it is another server's image of the same number"
-    if kept.sha256 is None:
-        return "not yet; it is read to its end when it is used"
-    when = _moment(kept.verified)
-    day = f"{when[:10]} {when[11:16]} UTC, " if when else ""
-    return f"{day}SHA-256 {kept.sha256}"

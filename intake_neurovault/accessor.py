@@ -6,32 +6,27 @@ Importing this module registers the accessor on DataArray and Dataset.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
-from os import PathLike, fspath
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from os import PathLike
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from intake_neurovault.coordinates import NIFTI
+from intake_neurovault.appraisal import Appraisable
 from intake_neurovault.errors import GeometryError
+from intake_neurovault.extraction import columns_of, maps_of
 from intake_neurovault.grid import Grid
-from intake_neurovault.matrix import flatten, unflatten
-from intake_neurovault.nifti import make_image
+from intake_neurovault.imaging import to_image
+from intake_neurovault.matrix import flatten
 from intake_neurovault.orientation import affine_of, spatial_dims
-from intake_neurovault.regions import ball, parse_mask
-
-if TYPE_CHECKING:
-    from nilearn.plotting.displays import BaseSlicer
+from intake_neurovault.pictures import Pictures
+from intake_neurovault.regions import ball
 
 __all__ = ["DatasetNifti", "Nifti"]
 
-_HEADER = {"sform_code": 2, "qform_code": 0, "xyzt_units": "mm sec", "description": ""}
 
-
-class Nifti:
+class Nifti(Pictures, Appraisable):
     """A DataArray as NIfTI: ``array.nii``.
 
     The array has the dimensions ``x``, ``y`` and ``z`` with millimetres as
@@ -79,70 +74,76 @@ class Nifti:
         Parameters
         ----------
         path : path, optional
-            Where to write it, ``.nii`` or ``.nii.gz``.
+            Where to write it, ``.nii`` or ``.nii.gz``, as a whole or not at all.
 
         Returns
         -------
         nibabel.Nifti1Image
             3-D, or 4-D with the maps along the last axis if there is one more
-            dimension, such as ``image``. Codes, units and description are those of
-            the ``nifti`` coordinate. float32 and float64 are kept, anything else
-            becomes float32. The values are computed, all at once.
+            dimension, such as ``image``. Affine, codes, units and description are
+            those of the coordinates; of a file opened with ``engine="nifti"`` so is
+            the rest of the header. Integers, complex and real numbers are kept,
+            booleans become uint8. The values are computed, all at once.
 
         Raises
         ------
+        ArgumentError
+            If the name of the file ends otherwise, or its folder does not exist.
         GeometryError
             If a dimension is missing, there are several more than three, or the
             voxels are not evenly spaced.
         """
-        dims = spatial_dims(self._array)
-        others = [dim for dim in self._array.dims if dim not in dims]
-        if len(others) > 1:
-            msg = (
-                f"a NIfTI image has one dimension besides {', '.join(dims)}, this "
-                f"array has {', '.join(map(str, others))}; select from or reduce "
-                "all but one"
-            )
-            raise GeometryError(msg)
-        affine = self.affine
-        data = self._array.transpose(*dims, *others).to_numpy()
-        known = self._array.coords[NIFTI].attrs if NIFTI in self._array.coords else {}
-        header = {name: known.get(name, usual) for name, usual in _HEADER.items()}
-        image = make_image(np.asfortranarray(data), affine, **header)
-        if path is not None:
-            image.to_filename(fspath(path))
-        return image
+        return to_image(self._array, path)
 
-    def to_matrix(self, mask: Any = None) -> xr.DataArray:
-        """Make a matrix with one row for each map, one column for each voxel.
+    def to_matrix(
+        self, mask: Any = None, *, radius: float | None = None
+    ) -> xr.DataArray:
+        """Make a matrix: a row for each map, a column for each voxel or region.
 
         Parameters
         ----------
-        mask : path, NIfTI image, DataArray or ndarray of bool, optional
-            Which voxels; what is not zero is inside. A mask on another grid is
-            brought to that of the maps by the nearest voxel; an array must have
-            their shape. By default nilearn's MNI152 brain mask
-            (``nilearn.datasets.load_mni152_brain_mask()``).
+        mask : optional
+            What the columns are. By default the voxels of nilearn's MNI152 brain mask
+            (``nilearn.datasets.load_mni152_brain_mask()``). Otherwise
+
+            - a mask: the path of a NIfTI file, a NIfTI image, a DataArray or a boolean
+              ndarray; what is not zero is inside. On another grid it is brought to
+              that of the maps by the nearest voxel; an ndarray must have their shape;
+            - an atlas, for a column for each region: what
+              ``nilearn.datasets.fetch_atlas_…`` gives, or a path, image, DataArray or
+              result with whole numbers as labels, or 4-D with a map for each region;
+            - places, as triples of millimetres: the mean of the sphere around each;
+            - one of ``nilearn.maskers`` for volumes, fitted or not, which is not
+              changed: ``NiftiMasker``, ``NiftiLabelsMasker``, ``NiftiMapsMasker``,
+              ``NiftiSpheresMasker`` and their ``Multi`` kinds.
+        radius : float, optional
+            Of the spheres around places, in millimetres; by default the one voxel.
 
         Returns
         -------
         xarray.DataArray
-            ``(image, voxel)``, as lazy as the maps and in the same blocks of images;
-            a block keeps no other voxels. Metadata stay on ``image``; ``x``, ``y``
-            and ``z`` on ``voxel`` are millimetres. Values and order of voxels are
-            those of ``nilearn.maskers.NiftiMasker(mask).transform(maps)``, but that
-            NaN stays NaN here and becomes 0 there; ``.fillna(0)`` does the same.
+            ``(image, voxel)`` or ``(image, region)``, as lazy as the maps and in the
+            same blocks of images. Metadata stay on ``image``. ``x``, ``y`` and ``z`` on
+            ``voxel`` are millimetres; ``region`` are names, ``label`` the numbers of
+            the atlas. Values and order of columns are those of nilearn's maskers.
             `unmask` leads back.
 
         Raises
         ------
         ArgumentError
-            If the mask is none of these.
+            If the mask is none of these, or a masker that works across maps, as with
+            ``standardize``.
         CorruptFileError
-            If the mask's file is damaged.
+            If a file is damaged.
         GeometryError
-            If the mask has another shape, is not 3-D, has several values besides
-            zero, or leaves no voxel; or a voxel axis of the maps is missing.
+            If the mask has another shape, is neither a mask nor an atlas, or leaves no
+            voxel; or a voxel axis of the maps is missing.
+
+        Notes
+        -----
+        Voxels that are not finite stay so in a matrix of voxels, where nilearn has 0;
+        ``.fillna(0)`` does the same. In regions they count as 0, as in nilearn, but a
+        map without any finite value, such as one that could not be had, is NaN.
 
         Examples
         --------
@@ -151,27 +152,38 @@ class Nifti:
         >>> array = xr.DataArray(np.arange(8.0).reshape(2, 2, 2), steps)
         >>> array.nii.to_matrix((array > 5).values).values
         array([6., 7.])
+        >>> array.nii.to_matrix([(-2, 0, 4), (0, 2, 6)]).values
+        array([0., 7.])
         """
-        if isinstance(mask, xr.DataArray):
-            mask = Nifti(mask).to_nifti()
         dims, grid = self._grid()
-        return flatten(self._array, dims, grid, parse_mask(mask, grid))
+        return columns_of(self._array, dims, grid, _as_image(mask), radius)
 
-    def unmask(self) -> xr.DataArray:
+    def unmask(self, atlas: Any = None, *, radius: float | None = None) -> xr.DataArray:
         """Make maps of a matrix.
+
+        Parameters
+        ----------
+        atlas : optional
+            Of a matrix of regions: what `to_matrix` was given. A matrix of voxels
+            needs none.
+        radius : float, optional
+            Of the spheres around places, as `to_matrix` was given it.
 
         Returns
         -------
         xarray.DataArray
-            The voxel axes in place of ``voxel``; 0 outside the mask. As lazy as the
-            matrix. Rows and voxels may have been chosen since `to_matrix`, and the
-            values changed.
+            The voxel axes in place of ``voxel`` or ``region``; 0 outside. As lazy as
+            the matrix. Rows and columns may have been chosen since `to_matrix`, and
+            the values changed. Regions are painted as by the ``inverse_transform`` of
+            nilearn's maskers.
 
         Raises
         ------
+        ArgumentError
+            If the atlas of a matrix of regions is missing, or another one.
         GeometryError
             If it is no matrix, or has lost the coordinates that tell where its
-            voxels lie.
+            voxels or regions lie.
 
         Examples
         --------
@@ -183,7 +195,7 @@ class Nifti:
         array([[ 0.,  0.],
                [60., 70.]])
         """
-        return unflatten(self._array)
+        return maps_of(self._array, _as_image(atlas), radius)
 
     def sphere(
         self, x: float, y: float, z: float, *, radius: float = 0.0
@@ -230,72 +242,6 @@ class Nifti:
         shape = [self._array.sizes[dim] for dim in dims]
         return dims, Grid.from_affine(self.affine, shape)
 
-    def plot_stat_map(self, **arguments: Any) -> BaseSlicer:
-        """Draw the map on three slices of the template.
-
-        Parameters
-        ----------
-        **arguments
-            Those of :func:`nilearn.plotting.plot_stat_map`. The title is the
-            image's number and name unless given.
-
-        Returns
-        -------
-        nilearn.plotting.displays.BaseSlicer
-            nilearn's display, on which contours or markers can be drawn.
-
-        Raises
-        ------
-        GeometryError
-            If it is not one map.
-        """
-        return _plotting().plot_stat_map(self._picture(), **self._titled(arguments))
-
-    def plot_glass_brain(self, **arguments: Any) -> BaseSlicer:
-        """Draw the map as seen through a brain of glass.
-
-        Parameters
-        ----------
-        **arguments
-            Those of :func:`nilearn.plotting.plot_glass_brain`. The title is the
-            image's number and name unless given.
-
-        Returns
-        -------
-        nilearn.plotting.displays.BaseSlicer
-            nilearn's display, on which contours or markers can be drawn.
-
-        Raises
-        ------
-        GeometryError
-            If it is not one map.
-        """
-        return _plotting().plot_glass_brain(self._picture(), **self._titled(arguments))
-
-    def _picture(self) -> Any:
-        """Make the one map's image, with zero where it has no finite value."""
-        dims = spatial_dims(self._array)
-        array = self._array
-        others = [dim for dim in array.dims if dim not in dims]
-        several = {dim: array.sizes[dim] for dim in others if array.sizes[dim] != 1}
-        if several:
-            counts = ", ".join(f"{n} along {dim!r}" for dim, n in several.items())
-            dim = next(iter(several))
-            msg = (
-                f"a picture shows one map, this array has {counts}; select one with "
-                f'.isel({dim}=0) or .sel({dim}=…), or reduce it, as .mean("{dim}") does'
-            )
-            raise GeometryError(msg)
-        array = array.squeeze(others)
-        return Nifti(array.where(np.isfinite(array), 0)).to_nifti()
-
-    def _titled(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Add the title, where there is one image to name."""
-        named = (self._array.coords.get(name) for name in ("image", "name"))
-        parts = [str(c.item()) for c in named if c is not None and c.size == 1]
-        title = ": ".join(part for part in parts if part)
-        return {"title": title, **arguments} if title else arguments
-
 
 class DatasetNifti(Nifti):
     """A Dataset as NIfTI: ``dataset.nii`` is that of its ``maps``.
@@ -321,13 +267,20 @@ class DatasetNifti(Nifti):
         super().__init__(dataset["maps"])
 
 
-def _plotting() -> ModuleType:
-    """Load nilearn's plotting when the first picture is drawn.
-
-    With it comes matplotlib: more than a second and 100 MB, which who only reads
-    tables or arrays should not pay, and each worker of a cluster even less.
-    """
-    return import_module("nilearn.plotting")
+def _as_image(given: Any) -> Any:
+    """Make an image of an array, or of the maps of a Dataset or a result."""
+    if hasattr(given, "to_dask"):
+        given = given.to_dask()
+    if isinstance(given, xr.Dataset):
+        given = DatasetNifti(given)._array
+    if not isinstance(given, xr.DataArray):
+        return given
+    others = [dim for dim in given.dims if dim not in spatial_dims(given)]
+    array = given.squeeze([dim for dim in others if given.sizes[dim] == 1])
+    image = Nifti(array).to_nifti()
+    if array.ndim == 3 or "name" not in array.coords:
+        return image
+    return {"maps": image, "labels": array["name"].values}
 
 
 # xarray says no types of these two, so they are given here.

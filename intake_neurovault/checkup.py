@@ -16,7 +16,10 @@ from intake_neurovault.errors import (
     NeuroVaultError,
 )
 from intake_neurovault.findings import Finding, Problem
+from intake_neurovault.frozen_files import is_named_rightly
+from intake_neurovault.gifti import check_gifti
 from intake_neurovault.gridded_files import is_whole
+from intake_neurovault.hemispheres import hemisphere_of, surface_path
 from intake_neurovault.inventory import Inventory, Item, Kind, scan
 from intake_neurovault.ledger import FORMAT, parse_listing
 from intake_neurovault.neurosynth import check_words
@@ -24,14 +27,16 @@ from intake_neurovault.pool import Pool
 from intake_neurovault.receipts import Entry, stamp_of
 from intake_neurovault.records import ImageFile
 from intake_neurovault.store import Store
+from intake_neurovault.surfaces import SurfaceFile
 from intake_neurovault.wholeness import FileFacts, check_file
 
-MAPS: tuple[Kind, ...] = ("image", "resampled", "gridded")
+MAPS: tuple[Kind, ...] = ("image", "surface", "resampled", "gridded", "frozen")
 TEXTS: tuple[Kind, ...] = (
     "record",
     "about",
     "words",
     "receipt",
+    "surface receipt",
     "copy",
     "listing",
     "private",
@@ -75,6 +80,8 @@ class Examiner(Store):
             try:
                 if item.kind == "gridded":
                     return self._gridded(item)
+                if item.kind == "frozen":
+                    return self._frozen(item)
                 if item.kind in MAPS:
                     return self._map(item)
                 self._text(item)
@@ -115,11 +122,17 @@ class Examiner(Store):
         place.unlink()
         return _finding(item, "spoiled", f"{_SPOILED}, and was removed.")
 
+    def _frozen(self, item: Item) -> Finding | None:
+        if is_named_rightly(self.root / item.path):
+            return None
+        return _finding(item, "damaged", _THAWED, self.set_aside(item))
+
     def _map(self, item: Item) -> Finding | None:
         place = self.root / item.path
         state = _state(place)
-        facts = check_file(place, label="the file")
-        if item.kind != "image":
+        surface = item.kind == "surface"
+        facts = (check_gifti if surface else check_file)(place, label="the file")
+        if item.kind not in ("image", "surface"):
             return None
         file = _file_of(item)
         before = self._entry(file)
@@ -134,7 +147,7 @@ class Examiner(Store):
             return _finding(item, "changed", _CHANGED)
         if not self.read_only:
             now = Entry(facts.size, state[2], facts.sha256)
-            if not facts.gzipped:
+            if not (facts.gzipped or surface):
                 now = self._verify(file, place)
             now = self._identified(file, now, before)
             if now != before:
@@ -173,6 +186,10 @@ class Examiner(Store):
 
 _MOMENT = 0.1
 _SPOILED = "The map on a grid is damaged; it can be made again"
+_THAWED = (
+    "The bytes of a frozen query are no longer what its name says; using that query "
+    "downloads them again, as long as the server has them."
+)
 _CHANGED = "The file is whole, but its bytes are not those that were downloaded."
 
 
@@ -254,7 +271,17 @@ def _lacking(inventory: Inventory) -> list[Finding]:
         if f"collection_{item.collection_id}" in inventory.folders and item.image_id:
             groups[item.collection_id or 0, item.image_id][item.kind] = item
     found = [each for key in sorted(groups) for each in _lacking_of(groups[key])]
-    return [*found, *_undescribed(inventory)]
+    return [*found, *_lost_surfaces(inventory), *_undescribed(inventory)]
+
+
+def _lost_surfaces(inventory: Inventory) -> Iterable[Finding]:
+    there = {item.path for item in inventory.of("surface")}
+    for item in inventory.of("surface receipt"):
+        ids = item.collection_id or 0, item.image_id or 0
+        path = surface_path(*ids, hemisphere_of(item.path))
+        if path not in there and f"collection_{ids[0]}" in inventory.folders:
+            why = "The surface file was downloaded once, and is gone."
+            yield _finding(Item("surface", path, *ids), "missing", why)
 
 
 def _lacking_of(group: Mapping[Kind, Item]) -> Iterable[Finding]:
@@ -312,7 +339,10 @@ def _finding(
 
 
 def _file_of(item: Item) -> ImageFile:
-    return ImageFile(item.image_id or 0, item.collection_id or 0, "", None, None)
+    what = item.image_id or 0, item.collection_id or 0, "", None, None
+    if item.kind == "surface":
+        return SurfaceFile(*what, hemisphere=hemisphere_of(item.path))
+    return ImageFile(*what)
 
 
 def _state(place: Path) -> _State | None:
@@ -343,6 +373,7 @@ def _check_private(content: Mapping[str, Any], _place: Path) -> None:
 
 _NOTES: Mapping[Kind, Callable[[Mapping[str, Any], Path], None]] = {
     "receipt": _check_receipt,
+    "surface receipt": _check_receipt,
     "listing": _check_listing,
     "private": _check_private,
 }

@@ -18,7 +18,8 @@ DERIVED: frozenset[Kind] = frozenset({"resampled", "gridded", "derived"})
 FROZEN: frozenset[Kind] = frozenset({"frozen"})
 LISTINGS: frozenset[Kind] = frozenset({"listing", "private"})
 QUARANTINE: frozenset[Kind] = frozenset({"quarantined"})
-_PLAIN: frozenset[Kind] = frozenset(
+_SURFACES: frozenset[Kind] = frozenset({"surface", "surface receipt"})
+_PLAIN = _SURFACES | frozenset[Kind](
     {"image", "record", "about", "words", "receipt", "copy"}
 )
 COLLECTIONS = _PLAIN | DERIVED | QUARANTINE
@@ -189,6 +190,10 @@ def _added(inventory: Inventory) -> dict[tuple[int | None, int], float]:
     for item in inventory.of("receipt"):
         key = item.collection_id, item.image_id or 0
         times[key] = _by_receipt(inventory.root, item, images.get(key), times[key])
+    for item in inventory.of("surface"):
+        # NOTE: all that belongs to an image goes when the youngest of it is old.
+        key = item.collection_id, item.image_id or 0
+        times[key] = max(times[key], item.mtime_ns / 1e9)
     return times
 
 

@@ -19,10 +19,12 @@ ORDER: tuple[Kind, ...] = (
     "copy",
     "image",
     "words",
+    "surface",
     "resampled",
     "gridded",
     "derived",
     "receipt",
+    "surface receipt",
     "quarantined",
     "frozen",
     "about",
@@ -36,17 +38,21 @@ _LABELS: Mapping[Kind, str] = {
     "copy": "records",
     "about": "records",
     "words": "words",
+    "surface": "surfaces",
     "resampled": "resampled",
     "gridded": "gridded",
     "derived": "computed",
     "receipt": "receipts",
+    "surface receipt": "receipts",
     "quarantined": "quarantine",
     "frozen": "frozen",
     "listing": "listings",
     "private": "listings",
 }
-OF_AN_IMAGE: frozenset[Kind] = frozenset({"image", "record", "words", "resampled"})
-"""What nilearn keeps for each image."""
+OF_AN_IMAGE: frozenset[Kind] = frozenset(
+    {"image", "record", "words", "resampled", "surface"}
+)
+"""What lies beside each image, and needs the record of the collection."""
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,13 @@ def list_images(
 
 @click.command("fetch", short_help="Download the images that match, each once.")
 @asking
-def fetch_files(entry: str | None, as_json: bool, **given: Any) -> None:
+@click.option(
+    "--surfaces",
+    is_flag=True,
+    help="Download the files of the left and right hemispheres, of the images that "
+    "have them, in place of the volumes.",
+)
+def fetch_files(entry: str | None, surfaces: bool, as_json: bool, **given: Any) -> None:
     """Download the images that match, each once, and tell where they are.
 
     Takes the same ENTRY and conditions as "neurovault search". What is on disk is
@@ -124,6 +130,7 @@ def fetch_files(entry: str | None, as_json: bool, **given: Any) -> None:
       neurovault fetch --image-ids 10426,32015
       neurovault fetch -w 'cognitive_paradigm_cogatlas~motor' --max-images 20
       neurovault fetch --collection-ids 658 --data-dir /data --workers 16
+      neurovault fetch -w surface_left_file --surfaces
 
     \b
     Exit codes:
@@ -133,25 +140,37 @@ def fetch_files(entry: str | None, as_json: bool, **given: Any) -> None:
       130  stopped by Ctrl-C
     """  # noqa: D301  \b keeps click from filling the lines
     result = search_for(entry, given)
-    paths = result.fetch()
-    images = result.found.images
+    rows = _surface_files(result) if surfaces else _files(result)
+    homes = {image.id: image.collection_id for image in result.found.images}
     if as_json:
         files = [
-            {"id": each.id, "collection_id": each.collection_id, "path": paths[each.id]}
-            for each in images
-            if each.id in paths
+            {"id": each["id"], "collection_id": homes[each["id"]], **each}
+            for each in rows
         ]
         echo_json({"files": files, "failures": rows_of(result.failures)})
     elif watched():
-        digits = max((len(str(number)) for number in paths), default=0)
-        for number, path in paths.items():
-            click.echo(f"{number:>{digits}}  {path}")
-        collections = {each.collection_id for each in images if each.id in paths}
-        if paths:
-            click.echo(f"\n{summed_up(len(paths), len(collections), 'file')}.")
+        digits = max((len(str(each["id"])) for each in rows), default=0)
+        for each in rows:
+            click.echo(f"{each['id']:>{digits}}  {each['path']}")
+        collections = {homes[each["id"]] for each in rows}
+        if rows:
+            click.echo(f"\n{summed_up(len(rows), len(collections), 'file')}.")
     else:
-        echo_table(("id", "path"), list(paths.items()))
-    _close(result)
+        names = ("id", "hemisphere", "path") if surfaces else ("id", "path")
+        echo_table(names, [[each[name] for name in names] for each in rows])
+    _close(result, had=bool(rows))
+
+
+def _files(result: SearchResult) -> list[dict[str, Any]]:
+    return [{"id": number, "path": path} for number, path in result.fetch().items()]
+
+
+def _surface_files(result: SearchResult) -> list[dict[str, Any]]:
+    return [
+        {"id": number, "hemisphere": hemisphere, "path": path}
+        for number, paths in result.fetch_surfaces().items()
+        for hemisphere, path in paths.items()
+    ]
 
 
 def _explain(result: SearchResult, *, as_json: bool, header: bool) -> None:
@@ -163,14 +182,14 @@ def _explain(result: SearchResult, *, as_json: bool, header: bool) -> None:
     echo_table(names, [[step[name] for name in names] for step in steps], header=header)
 
 
-def _close(result: SearchResult) -> None:
-    """Say what is missing, and end."""
+def _close(result: SearchResult, *, had: bool = True) -> None:
+    """Say what is missing, and end; badly if nothing was had."""
     failures, found = rows_of(result.failures), result.found
     if not found.images and not failures:
         explained = "try --explain"
         remark(found.why_empty().replace("look at .explain()", explained))
     echo_failures(failures)
-    end(good=bool(found.images) and not failures)
+    end(good=had and bool(found.images) and not failures)
 
 
 def _counted(result: SearchResult) -> str:

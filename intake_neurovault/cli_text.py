@@ -121,11 +121,12 @@ def holdings_lines(holdings: Holdings) -> Iterator[str]:
     for label, amount, remark in (
         ("records", holdings.records, ""),
         ("words", holdings.words, "Neurosynth's"),
+        ("surfaces", holdings.surfaces, "left and right hemispheres"),
         ("resampled", holdings.resampled, "nilearn's copies"),
         ("gridded", holdings.gridded, "maps on a grid, made again when needed"),
         ("frozen", holdings.frozen, "files of frozen queries, beside the images"),
         ("computed", holdings.derived, "made again when needed"),
-        ("receipts", holdings.receipts, "say which images are verified"),
+        ("receipts", holdings.receipts, "say which files are verified"),
         ("quarantine", holdings.quarantined, "damaged files that were set aside"),
     ):
         if amount.files:

@@ -15,11 +15,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from intake_neurovault import atomic, cube
-from intake_neurovault.accessor import Nifti
 from intake_neurovault.contrasts import (
     Contrast,
     Grouping,
@@ -39,6 +37,7 @@ from intake_neurovault.errors import (
 )
 from intake_neurovault.found import Aftermath, Found
 from intake_neurovault.grid import Grid
+from intake_neurovault.imaging import mask_image
 from intake_neurovault.nifti import Reader, make_image, resolve_grid
 from intake_neurovault.nimads import document
 from intake_neurovault.notices import warn
@@ -88,7 +87,7 @@ class _Result(Protocol):
     @property
     def found(self) -> Found: ...
 
-    def _images(self) -> tuple[Image, ...]: ...
+    def _every(self) -> tuple[Image, ...]: ...
 
     def _fetch(self, images: Sequence[Image]) -> tuple[Path | None, ...]: ...
 
@@ -167,11 +166,10 @@ class Combinable:
         """
         studysets, transforms = _load()
         grid = _grid_of(self.reader)
-        images = self._images()
+        images = self._every()
         grouping = Grouping(study, contrast, require_sample_sizes)
         grouping.check(images)
-        mask = Nifti(mask).to_nifti() if isinstance(mask, xr.DataArray) else mask
-        inside = parse_mask(mask, grid)
+        inside = parse_mask(mask_image(mask), grid)
         contrasts, refused = grouping.sort(images)
         _judge(self, images, refused)
         chosen = _suitable(images, contrasts, refused)

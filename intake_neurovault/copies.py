@@ -13,6 +13,7 @@ from intake_neurovault.errors import CorruptFileError, NeuroVaultWarning, StoreE
 from intake_neurovault.layout import Location
 from intake_neurovault.ledger import sweep_once
 from intake_neurovault.listings import Listings
+from intake_neurovault.lookup import COPIES
 from intake_neurovault.modes import KEEPING
 from intake_neurovault.records import Collection, Image
 
@@ -97,4 +98,4 @@ def _place(location: Location) -> str:
     # deep, for a collection of its own.
     folder, _, name = layout.unparse(location).partition("/")
     name = name if location.kind == "image_metadata" else "about.json"
-    return f"{layout.OURS}/records/{folder}/{name}"
+    return f"{COPIES}/{folder}/{name}"

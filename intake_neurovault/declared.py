@@ -7,10 +7,12 @@ face of intake shows, these follow from the arguments alone.
 from __future__ import annotations
 
 import inspect
+import re
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol, Self
 
+from intake_neurovault.errors import UnknownArgumentError
 from intake_neurovault.parameters import reject_unknown
 from intake_neurovault.templates import templated
 
@@ -115,7 +117,13 @@ class Declared:
             if name in self._arguments
         }
         given = {**kept, **self._given, **changes}
-        new = self._entry(**given)
+        try:
+            new = self._entry(**given)
+        except UnknownArgumentError:
+            # NOTE: the driver does not know which parameters the entry has.
+            known = [*_parameters(self._entry, given), *self.takes]
+            reject_unknown(given, known, where=f"the entry {self.name!r}")
+            raise
         if hidden := _hidden(self._entry, given, self.takes):
             new._open(new._captured_init_kwargs["metadata"], new._arguments | hidden)
         new._given = given
@@ -168,6 +176,17 @@ def _settled(value: Any) -> Any:
     if isinstance(value, list | Iterator):
         return [_settled(each) for each in value]
     return value
+
+
+# Names the parameters of an entry: those that it declares, and those of what is given
+# that its templates take without.
+def _parameters(entry: Any, given: Iterable[str]) -> list[str]:
+    written = str(entry.describe()["args"])
+    declared = [parameter.name for parameter in entry._user_parameters]
+    undeclared = [
+        name for name in given if re.search(rf"{{{{\s*{re.escape(name)}\b", written)
+    ]
+    return [*declared, *undeclared]
 
 
 # Gives the arguments of a call that intake drops: those that the entry declares as

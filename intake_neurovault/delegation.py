@@ -1,4 +1,4 @@
-"""What an intake source hands on to the result that it stands for."""
+"""What an intake source hands on to its result: the search, the table, the maps."""
 
 from __future__ import annotations
 
@@ -194,6 +194,26 @@ class Delegation:
             What is in the nodes of `to_datatree`, under the names of the nodes.
         """
         return self.result.to_dataset_dict()
+
+    def to_matrix(
+        self, mask: Any = None, *, radius: float | None = None
+    ) -> xr.DataArray:
+        """Build the lazy matrix of images by voxels or regions.
+
+        Parameters
+        ----------
+        mask : optional
+            What the columns are: a mask, an atlas, places or one of nilearn's maskers;
+            nilearn's MNI152 brain mask by default.
+        radius : float, optional
+            Of the spheres around places, in millimetres.
+
+        Returns
+        -------
+        xarray.DataArray
+            As `SearchResult.to_matrix` gives it.
+        """
+        return self.result.to_matrix(mask, radius=radius)
 
     def read(self) -> xr.Dataset:
         """Load the whole cube into memory.

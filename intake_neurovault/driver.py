@@ -19,6 +19,7 @@ from intake.source.base import DataSource, Schema
 import intake_neurovault
 from intake_neurovault.declared import Declared
 from intake_neurovault.delegation import Delegation
+from intake_neurovault.forwarding import Forwarding
 from intake_neurovault.parameters import DEFAULTS
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _ARGUMENTS: Mapping[str, object] = {**DEFAULTS, "resample": None}
 
 
-class NeuroVaultSource(Delegation, Declared, DataSource):
+class NeuroVaultSource(Delegation, Forwarding, Declared, DataSource):
     """A query on NeuroVault as an intake source.
 
     It takes the arguments of `intake_neurovault.search`, which explains them,

@@ -67,6 +67,28 @@ def find(store: Store, file: ImageFile) -> Path | None:
     return None
 
 
+def is_named_rightly(path: Path) -> bool:
+    """Tell whether a file of ours has the bytes that its name says.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Returns
+    -------
+    bool
+        It is read to its end.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    sha256 = path.name.removesuffix(".nii.gz").rpartition("_")[2]
+    return sha256 in (_sha256(path), _unpacked(path)[0])
+
+
 def has_bytes(path: Path, file: ImageFile, stored: str) -> bool:
     """Tell whether a local file has the bytes that a frozen file must have.
 
@@ -196,6 +218,11 @@ def _sha256(path: Path) -> str:
 
 @lru_cache(maxsize=4096)
 def _inside(path: Path, _stamp: tuple[int, int, int]) -> tuple[str, int]:
+    """Unpack a file once, as long as it stays the same."""
+    return _unpacked(path)
+
+
+def _unpacked(path: Path) -> tuple[str, int]:
     """Give SHA-256 and number of the bytes within the gzip; no hash for none."""
     try:
         with gzip.open(path) as source:

@@ -112,7 +112,8 @@ class Gridded:
         Warns
         -----
         NeuroVaultWarning
-            If the map's field of view covers less than half of the grid.
+            If something is read, and the map's field of view covers less than half of
+            the grid.
         """
         rules, file = Rules.of(reader, wanted.discrete), wanted.file
         if rules is None or file is None:
@@ -131,7 +132,9 @@ class Gridded:
             logger.info("Passed over: %s cannot be read (%s).", place, error)
             return False
         touch(place, found)
-        warn_of_coverage(seen.coverage, rules.grid, wanted.label)
+        # NOTE: who reads nothing only asks whether the map is kept.
+        if stretches:
+            warn_of_coverage(seen.coverage, rules.grid, wanted.label)
         return True
 
     def read(
@@ -161,7 +164,8 @@ class Gridded:
         Warns
         -----
         NeuroVaultWarning
-            If the map's field of view covers less than half of the grid.
+            If something is read, and the map's field of view covers less than half of
+            the grid.
         """
         rules, file = Rules.of(reader, wanted.discrete), wanted.file
         if rules is None or file is None or path != self.mirror.store.place(file):

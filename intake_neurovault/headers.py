@@ -11,7 +11,7 @@ from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from intake_neurovault.errors import ArgumentError, GeometryError
 from intake_neurovault.grid import Grid
@@ -21,10 +21,16 @@ if TYPE_CHECKING:
     import nibabel as nib
 
 _HEADERS: Mapping[int, str] = MappingProxyType({1: "Nifti1Header", 2: "Nifti2Header"})
+_IMAGES: Mapping[int, str] = MappingProxyType({1: "Nifti1Image", 2: "Nifti2Image"})
 # nibabel logs each header that it mends, even an offset that only SPM dislikes.
 _SILENT = logging.Logger("silent", logging.CRITICAL + 1)
 _NEVER_RAISE = 100
 _ALIGNED_CODE = 2
+_CIFTI = range(3000, 3100)
+_SECONDS: Mapping[str, float] = MappingProxyType(
+    {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
+)
+_LONGEST_AXIS = np.iinfo(np.int16).max
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,16 @@ class Encoding:
     """1 where the header gives no scaling."""
     intercept: float
     """0 where the header gives no scaling; not finite where it is damaged."""
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a header says of the numbers, and of the axis behind the three of space."""
+
+    name: str
+    """What the numbers are, such as ``"z score"``; else ``"voxel value"``."""
+    times: tuple[float, float] | None
+    """Start and step of the fourth axis in seconds; None if that is not time."""
 
 
 def parse_header(raw: RawHeader, label: str) -> tuple[Geometry, Encoding]:
@@ -90,22 +106,86 @@ def parse_header(raw: RawHeader, label: str) -> tuple[Geometry, Encoding]:
             "the query"
         )
         raise GeometryError(msg)
+    return _understood(_mended(raw), shape, label)
+
+
+def parse_volumes(raw: RawHeader, label: str) -> tuple[Geometry, Encoding, Meaning]:
+    """Understand a header of any number of dimensions.
+
+    Parameters
+    ----------
+    raw : RawHeader
+        The header's bytes, known to be NIfTI.
+    label : str
+        What errors call the file.
+
+    Returns
+    -------
+    Geometry
+        Where the voxels are: its shape is that of the first three dimensions, of
+        which absent ones count as one voxel.
+    Encoding
+        How their numbers are stored.
+    Meaning
+        What they are.
+
+    Raises
+    ------
+    GeometryError
+        If the header has no affine that can be inverted, or the file holds no voxels
+        but points of a surface (CIFTI).
+    """
+    header = _mended(raw)
+    code = int(header["intent_code"])
+    if code in _CIFTI:
+        msg = (
+            f"{label}: this is a CIFTI file, whose numbers are no voxels of a volume; "
+            "open it with nibabel.load"
+        )
+        raise GeometryError(msg)
+    geometry, encoding = _understood(header, (*raw.shape, 1, 1)[:3], label)
+    intents = _nibabel().nifti1.intent_codes
+    name = intents.label[code] if code and code in intents else "voxel value"
+    return geometry, encoding, Meaning(name, _times(header, geometry.xyzt_units))
+
+
+def _times(header: nib.Nifti1Header, xyzt_units: str) -> tuple[float, float] | None:
+    """Give start and step of the fourth axis in seconds, if it is time."""
+    second = _SECONDS.get(xyzt_units.split()[-1])
+    start, step = float(header["toffset"]), float(header["pixdim"][4])
+    if second is None or not (math.isfinite(start) and 0 < step < math.inf):
+        return None
+    return start * second, step * second
+
+
+def _mended(raw: RawHeader) -> nib.Nifti1Header:
     kind = getattr(_nibabel(), _HEADERS[raw.version])
-    header = kind(raw.block, raw.endianness, check=False)
+    header: nib.Nifti1Header = kind(raw.block, raw.endianness, check=False)
     header.check_fix(_SILENT, _NEVER_RAISE)
+    return header
+
+
+def _understood(
+    header: nib.Nifti1Header, shape: tuple[int, ...], label: str
+) -> tuple[Geometry, Encoding]:
     dtype = header.get_data_dtype()
     geometry = Geometry(
         _grid(header, shape, label),
         int(header["sform_code"]),
         int(header["qform_code"]),
         _units(header),
-        header["descrip"].item().split(b"\0")[0].decode("latin-1").strip(),
+        _text(header),
         dtype.name,
     )
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     if slope == 0 or not math.isfinite(slope):
         slope, intercept = 1.0, 0.0
     return geometry, Encoding(dtype, slope, intercept)
+
+
+def _text(header: nib.Nifti1Header) -> str:
+    text: bytes = header["descrip"].item()
+    return text.split(b"\0")[0].decode("latin-1").strip()
 
 
 def make_image(
@@ -116,14 +196,17 @@ def make_image(
     qform_code: int,
     xyzt_units: str,
     description: str,
+    original: RawHeader | None = None,
+    times: tuple[float, float] | None = None,
 ) -> nib.Nifti1Image:
     """Make an image that can be saved, the counterpart of reading one.
 
     Parameters
     ----------
     data : array_like
-        3-D, or 4-D with the maps along the last axis. Float32 and float64 are
-        kept, anything else becomes float32.
+        3-D, or more with the maps along the last axes. Real and complex numbers of
+        single and double precision and integers are kept, 64-bit integers become
+        32-bit ones where these hold them all, booleans become uint8.
     affine : array_like
         4×4, voxel index to millimetres.
     sform_code, qform_code : int
@@ -133,11 +216,18 @@ def make_image(
         Units of space and time, such as ``"mm sec"``.
     description : str
         Free text; NIfTI keeps 80 bytes of Latin-1.
+    original : RawHeader, optional
+        The header of the file that the data come from, for everything else. What
+        has not changed is kept to the bit; where the affine has, the qform follows.
+    times : tuple of float, optional
+        Start and step of the fourth axis in seconds, where that is time; a step of
+        NaN is not known.
 
     Returns
     -------
     nibabel.Nifti1Image
-        In memory, unscaled.
+        In memory, unscaled; a Nifti2Image if `original` is of that version, or an
+        axis is longer than NIfTI-1 can say.
 
     Raises
     ------
@@ -151,26 +241,102 @@ def make_image(
     >>> image.get_sform(coded=True)[1]
     4
     """
-    values = np.asarray(data)
-    if values.dtype not in (np.float32, np.float64):
-        values = values.astype(np.float32)
+    values = _storable(np.asarray(data))
     matrix = np.asarray(affine, dtype=np.float64)
-    image: nib.Nifti1Image = _nibabel().Nifti1Image(values, matrix)
-    header = image.header
+    version, header = _blank(values.shape, original)
     try:
-        image.set_sform(matrix, int(sform_code))
-        image.set_qform(matrix, int(qform_code))
-        header.set_xyzt_units(*xyzt_units.split())
+        _place(header, matrix, int(sform_code), int(qform_code))
+        if xyzt_units != _units(header):
+            header.set_xyzt_units(*xyzt_units.split())
     except (KeyError, TypeError, _header_error()) as error:
         msg = (
             f"sform_code={sform_code}, qform_code={qform_code} or "
             f"xyzt_units={xyzt_units!r} is unknown to NIfTI"
         )
         raise ArgumentError(msg) from error
+    if times is not None:
+        _set_times(header, *times)
+    if description != _text(header):
+        header["descrip"] = description.encode("latin-1", "replace")
+    if header.get_data_shape()[:3] != values.shape[:3]:
+        for name in ("slice_code", "slice_start", "slice_end", "slice_duration"):
+            header[name] = 0
+    header.set_data_dtype(values.dtype)
+    header.set_data_shape(values.shape)
     if not np.allclose(header.get_best_affine(), matrix, rtol=1e-5, atol=1e-4):
-        image.set_sform(matrix, _ALIGNED_CODE)
-    header["descrip"] = description.encode("latin-1", "replace")
+        header.set_sform(matrix, _ALIGNED_CODE)
+    kind = getattr(_nibabel(), _IMAGES[version])
+    image: nib.Nifti1Image = kind(values, header.get_best_affine(), header)
     return image
+
+
+def _storable(values: NDArray[Any]) -> NDArray[Any]:
+    """Give the values in a type of numbers that NIfTI has, without loss."""
+    if values.dtype.kind == "b":
+        return values.astype(np.uint8)
+    if values.dtype in (np.float16, np.longdouble):
+        return values.astype(np.float32 if values.dtype == np.float16 else np.float64)
+    # NOTE: few programs read 64-bit integers, but Python makes them of everything.
+    if values.dtype in (np.int64, np.uint64) and values.size:
+        low, high = values.min(), values.max()
+        narrow = np.int32 if values.dtype == np.int64 else np.uint32
+        if np.iinfo(narrow).min <= low and high <= np.iinfo(narrow).max:
+            return values.astype(narrow)
+    return values
+
+
+def _blank(
+    shape: tuple[int, ...], original: RawHeader | None
+) -> tuple[int, nib.Nifti1Header]:
+    """Give the version of NIfTI, and the header to begin with."""
+    version = 1 if original is None else original.version
+    if version == 1 and max(shape) > _LONGEST_AXIS:
+        version, original = 2, None
+    if original is None:
+        header = getattr(_nibabel(), _HEADERS[version])()
+        header.set_data_shape(shape)
+        return version, header
+    header = _mended(original).as_byteswapped("<")
+    header.set_slope_inter(None, None)
+    # NOTE: extensions of the original are gone, so that the numbers begin elsewhere.
+    header["vox_offset"] = 0
+    return version, header
+
+
+def _place(
+    header: nib.Nifti1Header, matrix: NDArray[Any], sform_code: int, qform_code: int
+) -> None:
+    """Put the affine into a header, of which nothing changes that is the same."""
+    before = header.get_best_affine()
+    stays = np.array_equal(before, matrix)
+    turned = _turned(header, before, matrix)
+    if not stays or sform_code != header["sform_code"]:
+        header.set_sform(matrix, sform_code)
+    if not stays or qform_code != header["qform_code"]:
+        header.set_qform(turned, qform_code)
+
+
+def _set_times(header: nib.Nifti1Header, start: float, step: float) -> None:
+    space, unit = _units(header).split()
+    if unit not in _SECONDS:
+        unit = "sec"
+        header.set_xyzt_units(space, unit)
+    header["toffset"] = start / _SECONDS[unit]
+    if math.isfinite(step):
+        header["pixdim"][4] = step / _SECONDS[unit]
+
+
+def _turned(
+    header: nib.Nifti1Header, before: NDArray[Any], matrix: NDArray[Any]
+) -> NDArray[Any]:
+    """Carry a qform that differs from the sform along with it."""
+    if header["sform_code"] == 0 or header["qform_code"] == 0:
+        return matrix
+    try:
+        turned: NDArray[Any] = header.get_qform() @ np.linalg.solve(before, matrix)
+    except _header_error():
+        return matrix
+    return turned
 
 
 def _grid(header: nib.Nifti1Header, shape: tuple[int, ...], label: str) -> Grid:

@@ -54,6 +54,8 @@ class Holding:
     """nilearn's resampled copies."""
     words: int
     """Images with Neurosynth's words."""
+    surfaces: int
+    """Files of hemispheres."""
     quarantined: int
     """Damaged files that were moved to the quarantine."""
     bytes: int
@@ -104,10 +106,12 @@ class Holdings:
     """nilearn's resampled copies."""
     words: Amount
     """Neurosynth's words."""
+    surfaces: Amount
+    """Files of hemispheres."""
     records: Amount
     """Records of images and collections."""
     receipts: Amount
-    """Receipts of verified images."""
+    """Receipts of verified images and surfaces."""
     gridded: Amount
     """Maps on a grid."""
     frozen: Amount
@@ -167,8 +171,9 @@ def take_stock(inventory: Inventory) -> Holdings:
         verified=len(verified),
         resampled=amount("resampled"),
         words=amount("words"),
+        surfaces=amount("surface"),
         records=amount("record", "about", "copy"),
-        receipts=amount("receipt"),
+        receipts=amount("receipt", "surface receipt"),
         gridded=amount("gridded"),
         frozen=amount("frozen"),
         derived=amount("derived"),
@@ -221,6 +226,7 @@ def _holdings(inventory: Inventory, verified: set[str]) -> Iterable[Holding]:
             verified=sum(item.path in verified for item in items),
             resampled=kinds.count("resampled"),
             words=kinds.count("words"),
+            surfaces=kinds.count("surface"),
             quarantined=kinds.count("quarantined"),
             bytes=sum(item.size for item in items),
         )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from intake_neurovault.atomic import is_temporary
+from intake_neurovault.hemispheres import SURFACE
 from intake_neurovault.layout import COLLECTION_METADATA, OURS
 
 Kind = Literal[
@@ -23,7 +24,9 @@ Kind = Literal[
     "about",
     "resampled",
     "words",
+    "surface",
     "receipt",
+    "surface receipt",
     "copy",
     "listing",
     "private",
@@ -35,9 +38,10 @@ Kind = Literal[
     "other",
 ]
 """What a file is: an image, its record, the record of its collection (``about``),
-nilearn's resampled copy, Neurosynth's words; a receipt, a copy of a record, a listing,
-the number of a private collection, a quarantined file, a map on a grid, the file of a
-frozen query, something else computed; a temporary; or not ours and not NeuroVault's."""
+nilearn's resampled copy, Neurosynth's words, the file of a hemisphere; a receipt, that
+of a hemisphere, a copy of a record, a listing, the number of a private collection, a
+quarantined file, a map on a grid, the file of a frozen query, something else computed;
+a temporary; or not ours and not NeuroVault's."""
 
 _ID = "[1-9][0-9]{0,18}"
 _IN = f"collection_(?P<collection>{_ID})"
@@ -48,11 +52,13 @@ _SHARED: Mapping[Kind, re.Pattern[str]] = {
     "about": re.compile(rf"{_IN}/{re.escape(COLLECTION_METADATA)}"),
     "resampled": re.compile(rf"{_IN}/{_IMAGE}_resampled\.nii\.gz"),
     "words": re.compile(rf"{_IN}/neurosynth_words_for_{_IMAGE}\.json"),
+    "surface": re.compile(rf"{_IN}/{_IMAGE}{SURFACE}\.func\.gii"),
 }
 # NOTE: what else is derived can be computed again from the images, so that its names
 # need not be known one by one.
 _OWN: Mapping[Kind, re.Pattern[str]] = {
     "receipt": re.compile(rf"receipts/{_IN}/{_IMAGE}\.json"),
+    "surface receipt": re.compile(rf"receipts/{_IN}/{_IMAGE}{SURFACE}\.json"),
     "copy": re.compile(rf"records/{_IN}/(?:about|{_IMAGE}_metadata)\.json"),
     "listing": re.compile(rf"listings/[^/]+/(?:collections|{_IN})\.json"),
     "private": re.compile(r"listings/[^/]+/private_[0-9a-f]{64}\.json"),

@@ -10,12 +10,15 @@ from io import FileIO
 from pathlib import Path
 
 from intake_neurovault import layout
-from intake_neurovault.about import About, Kept, OnGrid
+from intake_neurovault.about import About
 from intake_neurovault.gridded_files import FOLDER, read_content
+from intake_neurovault.hemispheres import Hemisphere
+from intake_neurovault.kept import Kept, KeptSurface, OnGrid
 from intake_neurovault.mirror import Mirror
 from intake_neurovault.records import Collection, Image, ImageFile
 from intake_neurovault.shelf import look
 from intake_neurovault.store import Store
+from intake_neurovault.surfaces import receipt_of, surfaces_of
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +49,7 @@ def everything_about(mirror: Mirror, image: Image, collection: Collection) -> Ab
         grids=tuple(_grids(store.root, *numbers)),
         resampled=_if_there(store.root / layout.resampled_path(*numbers)),
         words=_if_there(store.root / layout.words_path(*numbers)),
+        surfaces=dict(_surfaces(mirror, image)),
     )
     return About(image, collection, mirror.client.url, kept)
 
@@ -73,10 +77,17 @@ def _kept(mirror: Mirror, file: ImageFile) -> Kept:
     )
 
 
+def _surfaces(mirror: Mirror, image: Image) -> Iterator[tuple[Hemisphere, KeptSurface]]:
+    for hemisphere, file in surfaces_of(image, mirror.client.url).items():
+        place = mirror.store.place(file)
+        found, entry = look(place), mirror.store.receipt(file)
+        known = entry.sha256 if entry else None
+        yield hemisphere, KeptSurface(place, found.st_size if found else None, known)
+
+
 def _verified(store: Store, file: ImageFile) -> float | None:
     """Tell when a receipt was written."""
-    path = store.root / layout.receipt_path(file.collection_id, file.image_id)
-    noted = look(path)
+    noted = look(store.root / receipt_of(file))
     return noted.st_mtime if noted else None
 
 

@@ -34,6 +34,7 @@ from intake_neurovault.modes import KEEPING, Mode, parse_age, parse_mode
 from intake_neurovault.records import Collection, Image, ImageFile
 from intake_neurovault.refs import CollectionRef, Token
 from intake_neurovault.store import Store
+from intake_neurovault.surfaces import SurfaceFile
 
 logger = logging.getLogger(__name__)
 
@@ -212,7 +213,7 @@ class Listings:
         image_ids : iterable of int
             Their ids on NeuroVault.
         lookup : Lookup, optional
-            Where records are; with it, offline, those only listed are given as well.
+            Where records are; with it, offline, those without images are given too.
 
         Returns
         -------
@@ -225,7 +226,7 @@ class Listings:
         records = self.store.image_records(wanted, lookup)
         if lookup is not None and self.offline:
             missing = wanted - records.keys()
-            records |= lookup.in_lists(missing) if missing else {}
+            records |= lookup.apart(missing) if missing else {}
         found = {}
         for image_id, (raw, about) in records.items():
             if self.offline:
@@ -291,7 +292,7 @@ class Listings:
         MissingError, PrivateError, ServerError, OfflineError
             If they are not known and cannot be had.
         """
-        if image is None or image.file != file:
+        if image is None or not (image.file == file or isinstance(file, SurfaceFile)):
             image = self._record_of(file) or self.image(file.image_id, file.token)
         known = note(self.client.url, file.collection_id)
         if known:

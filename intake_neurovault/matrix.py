@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from intake_neurovault.coordinates import NIFTI, axis_columns
 from intake_neurovault.errors import GeometryError
 from intake_neurovault.grid import Grid
 
-__all__ = ["flatten", "unflatten"]
+__all__ = ["flatten", "grid_of", "unflatten", "voxel_coords"]
 
 _VOXEL = "voxel"
 _NEARLY_WHOLE = 0.01
@@ -49,19 +49,41 @@ def flatten(
         lazy as it was, in the same blocks of images, of which only these voxels are
         kept.
     """
-    places = np.nonzero(inside)
-    where = grid.matrix @ np.array([*places, np.ones(len(places[0]))])
-    coords = {
-        name: (_VOXEL, where[axis], _MILLIMETRES[name])
-        for axis, name in enumerate("xyz")
-    }
-    known = dict(array.coords[NIFTI].attrs) if NIFTI in array.coords else {}
-    known |= {"affine": list(grid.affine), "shape": list(grid.shape)}
+    known = array.coords[NIFTI].attrs if NIFTI in array.coords else {}
     if _is_cube(array, dims):
         found = _picked(array, dims, inside)
     else:
-        found = _gathered(array, dims, places, inside)
-    return found.assign_coords({**coords, NIFTI: ((), np.int64(0), known)})
+        found = _gathered(array, dims, np.nonzero(inside), inside)
+    return found.assign_coords(voxel_coords(grid, inside, known))
+
+
+def voxel_coords(
+    grid: Grid, inside: NDArray[np.bool_], known: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Say where the voxels of a mask lie.
+
+    Parameters
+    ----------
+    grid : Grid
+        Where the voxels of the mask lie.
+    inside : ndarray of bool
+        The mask, of the grid's shape.
+    known : mapping
+        Attributes of the ``nifti`` coordinate, of which affine and shape are replaced.
+
+    Returns
+    -------
+    dict
+        Coordinates: ``x``, ``y`` and ``z`` on ``voxel``, in millimetres, and ``nifti``.
+    """
+    places = np.nonzero(inside)
+    where = grid.matrix @ np.array([*places, np.ones(len(places[0]))])
+    coords: dict[str, Any] = {
+        name: (_VOXEL, where[axis], _MILLIMETRES[name])
+        for axis, name in enumerate("xyz")
+    }
+    place = {"affine": list(grid.affine), "shape": list(grid.shape)}
+    return {**coords, NIFTI: ((), np.int64(0), {**known, **place})}
 
 
 def unflatten(matrix: xr.DataArray) -> xr.DataArray:
@@ -85,7 +107,8 @@ def unflatten(matrix: xr.DataArray) -> xr.DataArray:
         If the dimension, or what tells where the voxels lie, is missing; if two are
         at one place; or if one is outside the grid.
     """
-    grid = _grid_of(matrix)
+    _need_voxels(matrix)
+    grid = grid_of(matrix)
     places = _places_of(matrix, grid)
     axes = axis_columns(grid)
     found: xr.DataArray = xr.apply_ufunc(
@@ -163,7 +186,8 @@ def _take(
     # as a whole to be flattened in the other.
     if maps.strides[-3] < maps.strides[-1]:
         maps, kept = maps.swapaxes(-3, -1), turned
-    return np.take(maps.reshape(*maps.shape[:-3], -1), kept, axis=-1)
+    size = int(np.prod(maps.shape[-3:]))
+    return np.take(maps.reshape(*maps.shape[:-3], size), kept, axis=-1)
 
 
 def _put(
@@ -174,8 +198,32 @@ def _put(
     return maps.reshape(*rows.shape[:-1], *shape)
 
 
-def _grid_of(matrix: xr.DataArray) -> Grid:
-    """Tell on which grid the voxels were."""
+def grid_of(matrix: xr.DataArray) -> Grid:
+    """Tell on which grid the voxels of a matrix were.
+
+    Parameters
+    ----------
+    matrix : xarray.DataArray
+        With the ``nifti`` coordinate that :func:`flatten` gives.
+
+    Returns
+    -------
+    Grid
+        That grid.
+
+    Raises
+    ------
+    GeometryError
+        If the coordinate is missing, or does not say affine and shape.
+    """
+    known = matrix.coords[NIFTI].attrs if NIFTI in matrix.coords else {}
+    if not {"affine", "shape"} <= set(known):
+        raise _lost([f"{NIFTI} (with affine and shape)"])
+    return Grid.from_affine(known["affine"], known["shape"])
+
+
+def _need_voxels(matrix: xr.DataArray) -> None:
+    """Raise unless there are voxels that know where they lie."""
     if _VOXEL not in matrix.dims:
         msg = (
             f"only a matrix can be unmasked, this array has no dimension {_VOXEL!r} "
@@ -185,16 +233,15 @@ def _grid_of(matrix: xr.DataArray) -> Grid:
         raise GeometryError(msg)
     needed = (NIFTI, "x", "y", "z")
     lacking = [name for name in needed if name not in matrix.coords]
-    if not lacking:
-        known = matrix.coords[NIFTI].attrs
-        if "affine" in known and "shape" in known:
-            return Grid.from_affine(known["affine"], known["shape"])
-        lacking = [f"{NIFTI} (with affine and shape)"]
-    msg = (
+    if lacking:
+        raise _lost(lacking)
+
+
+def _lost(lacking: Sequence[str]) -> GeometryError:
+    return GeometryError(
         "nothing tells where the voxels lie, since the matrix has lost "
         f"{', '.join(lacking)}; keep these coordinates when you make new arrays"
     )
-    raise GeometryError(msg)
 
 
 def _places_of(matrix: xr.DataArray, grid: Grid) -> NDArray[np.intp]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,13 +14,19 @@ from intake_neurovault.errors import (
     ServerError,
     UnreachableError,
 )
+from intake_neurovault.hemispheres import Hemisphere, hemisphere_of
 from intake_neurovault.inventory import Item
 from intake_neurovault.query import Query
 from intake_neurovault.records import Image
 from intake_neurovault.refs import Token
+from intake_neurovault.sides import fetch_sides
+from intake_neurovault.surfaces import surfaces_of
 from intake_neurovault.vault import Vault
 
 logger = logging.getLogger(__name__)
+
+_Part = tuple[int, Hemisphere | None]
+"""An image, and one hemisphere of it, or none for its volume."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Mended:
     """
 
     images: tuple[int, ...] = ()
-    """The images that are whole now, with their records."""
+    """The images of which all is whole now that was not, with their records."""
     failures: tuple[Failure, ...] = ()
     """What could not be had."""
 
@@ -60,15 +66,15 @@ class Mender:
     """The tokens of private collections."""
 
     def mend(self, wanted: Sequence[Item], changed: Sequence[Item] = ()) -> Mended:
-        """Fetch images again, and their records.
+        """Fetch images again, and their records; or the files of their hemispheres.
 
         Parameters
         ----------
         wanted : sequence of Item
-            Images that are missing, or that lack a record.
+            Images that are missing, or that lack a record, and missing surfaces.
         changed : sequence of Item
-            Images that are there, but not as they were downloaded. They go to the
-            quarantine if another copy can be had.
+            Images and surfaces that are there, but not as they were downloaded. They
+            go to the quarantine if another copy can be had.
 
         Returns
         -------
@@ -94,8 +100,9 @@ class Mender:
         aside = dict(
             self._set_aside(item for item in changed if item.image_id in found)
         )
+        parts = {_part(item) for item in (*wanted, *changed)}
         try:
-            failures += self.vault.fetch(images).failures
+            failures += self._fetch(images, parts)
         except ServerError as error:
             failures += error.failures
         finally:
@@ -103,7 +110,7 @@ class Mender:
         whole = tuple(
             image.id
             for image in images
-            if image.id not in stays and self._is_whole(image)
+            if image.id not in stays and self._is_whole(image, parts)
         )
         failed = _each_once(ids, whole, failures)
         return Mended(whole, failed)
@@ -153,11 +160,31 @@ class Mender:
             (root / path).rename(root / item.path)
         return {item.image_id for item in stays}
 
-    def _is_whole(self, image: Image) -> bool:
-        file, mirror = image.file, self.vault.mirror
-        if file is None or not mirror.store.is_described(file):
-            return False
-        return mirror.kept(file) is not None
+    def _fetch(
+        self, images: Sequence[Image], parts: Collection[_Part]
+    ) -> list[Failure]:
+        volumes = [image for image in images if (image.id, None) in parts]
+        failures = self.vault.fetch(volumes).failures
+        sides = fetch_sides(self.vault.mirror, self.vault.pool, images, only=parts)
+        return [*failures, *sides.failures]
+
+    def _is_whole(self, image: Image, parts: Collection[_Part]) -> bool:
+        mirror, volume = self.vault.mirror, image.file
+        surfaces = surfaces_of(image, mirror.client.url)
+        for number, hemisphere in parts:
+            if number != image.id:
+                continue
+            file = volume if hemisphere is None else surfaces.get(hemisphere)
+            if file is None or mirror.kept(file) is None:
+                return False
+            if hemisphere is None and not mirror.store.is_described(file):
+                return False
+        return True
+
+
+def _part(item: Item) -> _Part:
+    surface = item.kind == "surface"
+    return item.image_id or 0, hemisphere_of(item.path) if surface else None
 
 
 def _each_once(

@@ -17,13 +17,17 @@ from intake_neurovault.errors import (
     MissingError,
     NeuroVaultError,
     OfflineError,
+    StoreError,
 )
 from intake_neurovault.forks import PerProcess
 from intake_neurovault.listings import Listings
+from intake_neurovault.lookup import copy_path
 from intake_neurovault.modes import KEEPING
 from intake_neurovault.records import Image, ImageFile
 from intake_neurovault.shelf import look
+from intake_neurovault.sidecars import image_bytes
 from intake_neurovault.store import Receipt, Store
+from intake_neurovault.surfaces import SurfaceFile
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +130,7 @@ class Mirror:
         Returns
         -------
         pathlib.Path
-            A whole, verified ``.nii.gz``.
+            A whole, verified ``.nii.gz``, or GIFTI file for a surface.
 
         Raises
         ------
@@ -191,7 +195,8 @@ class Mirror:
 
     def _lacking(self, file: ImageFile) -> str:
         """Say why there is no file offline, and what to do."""
-        what = f"The file of image {file.image_id} (collection {file.collection_id})"
+        surface = isinstance(file, SurfaceFile)
+        what = f"The {file.label}" if surface else f"The file of {file.label}"
         if file.sha256 is not None and look(self.store.place(file)) is not None:
             return (
                 f"{what} in the store {self.store.root} is another one than that which "
@@ -216,9 +221,10 @@ class Mirror:
         file : ImageFile
             The file.
         """
-        # NOTE: the record of a frozen file is in its lock.
-        frozen = file.sha256 is not None
-        if frozen or self.offline or self.store.is_described(file):
+        # NOTE: the record of a frozen file is in its lock, that of a surface belongs
+        # to the image.
+        bare = file.sha256 is not None or isinstance(file, SurfaceFile)
+        if bare or self.offline or self.store.is_described(file):
             return
         try:
             self.store.describe(*self.listings.record(file))
@@ -234,13 +240,25 @@ class Mirror:
         image, collection = self.listings.record(file, image)
         if self._is_unmodified(file):
             self.store.confirm(file)
-            self.store.describe(image, collection)
+            if not isinstance(file, SurfaceFile):
+                self.store.describe(image, collection)
             return self.store.place(file)
-        return self.store.add(
+        path = self.store.add(
             image,
             collection,
             lambda target: self.client.download(file, target, progress),
         )
+        if isinstance(file, SurfaceFile):
+            self._keep_record(image)
+        return path
+
+    def _keep_record(self, image: Image) -> None:
+        """Keep the record of a surface, so that it is known offline by its number."""
+        ids = image.collection_id, image.id
+        try:
+            self.store.save_bytes(copy_path(*ids), image_bytes(image.raw, *ids))
+        except StoreError as error:
+            logger.warning("Image %d is not known offline by its id: %s", ids[1], error)
 
     def _restore(
         self,

@@ -2,51 +2,54 @@
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from intake_neurovault.errors import ArgumentError, GeometryError, NeuroVaultError
+from intake_neurovault.errors import ArgumentError, GeometryError
 from intake_neurovault.grid import Grid
-from intake_neurovault.nifti import Reader
 from intake_neurovault.resampling import resample
 
 Inside = NDArray[np.bool_]
 
+# NOTE: the nearest voxels of a mask make up its volume but for less than a hundredth.
+_NEARLY_ALL = 0.98
+
 _MASKS = (
-    "a mask is the path of a NIfTI file, a NIfTI image, a DataArray with x, y and z "
-    "in millimetres, a boolean array, or None for the MNI152 brain mask"
+    "a mask or an atlas is the path of a NIfTI file, a NIfTI image, a DataArray with "
+    "x, y and z in millimetres, a boolean array, one of nilearn's maskers, what "
+    "nilearn.datasets.fetch_atlas_… gives, a list of places in millimetres, or None "
+    "for the MNI152 brain mask"
 )
 
 
-def parse_mask(mask: Any, grid: Grid) -> Inside:
+def parse_mask(mask: Any, grid: Grid, *, may_be_elsewhere: bool = False) -> Inside:
     """Understand a mask, and bring it to a grid.
 
     Parameters
     ----------
-    mask : path, NIfTI image, ndarray of bool, or None
+    mask : NIfTI image, ndarray of bool, or None
         What is not zero is inside. An image on another grid is brought to this one
         by the nearest voxel. None stands for
         ``nilearn.datasets.load_mni152_brain_mask()``.
     grid : Grid
         Where the voxels lie.
+    may_be_elsewhere : bool
+        Whether it is no error if no voxel of the grid is inside.
 
     Returns
     -------
     ndarray of bool
-        Of the grid's shape; at least one voxel is inside. Not to be written to.
+        Of the grid's shape; usually at least one voxel is inside. Not to be written
+        to.
 
     Raises
     ------
     ArgumentError
-        If it is none of these, or a file that cannot be read.
-    CorruptFileError
-        If the file is damaged.
+        If it is none of these.
     GeometryError
         If an array has another shape, an image is not 3-D, has several values
         besides zero, or none of its voxels lies on the grid.
@@ -61,8 +64,6 @@ def parse_mask(mask: Any, grid: Grid) -> Inside:
     """
     if mask is None:
         inside = _brain(grid)
-    elif isinstance(mask, str | os.PathLike):
-        inside = _file(Path(mask), grid)
     elif hasattr(mask, "affine") and hasattr(mask, "dataobj"):
         inside = _image(mask, grid)
     elif isinstance(mask, np.ndarray) and mask.dtype == np.bool_:
@@ -70,13 +71,47 @@ def parse_mask(mask: Any, grid: Grid) -> Inside:
     else:
         msg = f"mask: {type(mask).__name__} is not understood; {_MASKS}"
         raise ArgumentError(msg)
-    if not inside.any():
+    if not (may_be_elsewhere or inside.any()):
         msg = (
             f"no voxel of the grid of {grid.describe()} is inside the mask; check "
             "mask=, and whether both are in the same space"
         )
         raise GeometryError(msg)
     return inside
+
+
+def count_of(mask: Any, grid: Grid, inside: Inside) -> float:
+    """Count the voxels of a mask, also those beyond the edge of a grid.
+
+    Parameters
+    ----------
+    mask : NIfTI image, ndarray of bool, or None
+        As for `parse_mask`.
+    grid : Grid
+        Where the voxels lie.
+    inside : ndarray of bool
+        What `parse_mask` made of both.
+
+    Returns
+    -------
+    float
+        Those inside, unless they are fewer than what the volume of the mask amounts to:
+        then that many. Of an array, those inside.
+
+    Examples
+    --------
+    >>> from intake_neurovault.grid import parse_grid
+    >>> grid = parse_grid(10)
+    >>> inside = np.ones(grid.shape, dtype=bool)
+    >>> count_of(inside, grid, inside)
+    7942.0
+    """
+    here = float(np.count_nonzero(inside))
+    volume = _volume(mask)
+    if volume is None:
+        return here
+    whole = volume / _voxel_volume(grid.matrix)
+    return here if here > _NEARLY_ALL * whole else whole
 
 
 def ball(grid: Grid, centre: ArrayLike, radius: float) -> Inside:
@@ -157,17 +192,24 @@ def _brain(grid: Grid) -> Inside:
     return inside
 
 
-def _file(path: Path, grid: Grid) -> Inside:
-    """Bring the mask of a file to a grid."""
-    label, read = f"the mask {path}", Reader(grid, "nearest", "zero")
-    try:
-        values = read(path.expanduser(), discrete=True, label=label)
-    except NeuroVaultError:
-        raise
-    except OSError as error:
-        msg = f"mask: {path} cannot be read ({error.strerror}); {_MASKS}"
-        raise ArgumentError(msg) from error
-    return _two_valued(values, label)
+@lru_cache(maxsize=1)
+def _brain_volume() -> float:
+    volume = _volume(import_module("nilearn.datasets").load_mni152_brain_mask())
+    return 0.0 if volume is None else volume
+
+
+def _volume(mask: Any) -> float | None:
+    """Give the volume of a mask that knows its own, in cubic millimetres."""
+    if mask is None:
+        return _brain_volume()
+    if not hasattr(mask, "affine"):
+        return None
+    values = np.nan_to_num(np.asanyarray(mask.dataobj))
+    return int(np.count_nonzero(values)) * _voxel_volume(mask.affine)
+
+
+def _voxel_volume(matrix: NDArray[np.float64]) -> float:
+    return float(abs(np.linalg.det(matrix[:3, :3])))
 
 
 def _image(mask: Any, grid: Grid) -> Inside:
@@ -194,7 +236,7 @@ def _two_valued(values: NDArray[Any], label: str) -> Inside:
     if found.size and (found != found.flat[0]).any():
         msg = (
             f"{label} has several values besides 0, so that it is not said what is "
-            "inside; compare it with a threshold, or choose one label"
+            "inside; compare it with a threshold (an atlas has whole numbers)"
         )
         raise GeometryError(msg)
     return inside

@@ -12,10 +12,12 @@ import xarray as xr
 
 from intake_neurovault import accessor, cube
 from intake_neurovault.bunch import make_bunch
+from intake_neurovault.checking import Checkable
 from intake_neurovault.combining import Combinable
+from intake_neurovault.cortex import Surfaced
 from intake_neurovault.decoder import Words
 from intake_neurovault.downloads import Supplier
-from intake_neurovault.errors import EmptyResultError, NeuroVaultError, WordsError
+from intake_neurovault.errors import NeuroVaultError, WordsError
 from intake_neurovault.exploring import Explorable
 from intake_neurovault.freezing import Freezable
 from intake_neurovault.frozen import opener_of
@@ -24,6 +26,7 @@ from intake_neurovault.nifti import Geometry, resolve_grid
 from intake_neurovault.pool import ErrorPolicy
 from intake_neurovault.records import Image
 from intake_neurovault.resampled import Resampler
+from intake_neurovault.showing import Shown
 from intake_neurovault.words import vectorise, word_frequencies
 
 if TYPE_CHECKING:
@@ -33,7 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["SearchResult", "accessor"]
 
 
-class SearchResult(Matches, Explorable, Freezable, Combinable):
+class SearchResult(
+    Matches, Explorable, Freezable, Checkable, Shown, Surfaced, Combinable
+):
     """The images that match a query: deferred, countable, loadable.
 
     Made by `search`. Metadata is requested when somebody looks at the first
@@ -123,7 +128,7 @@ class SearchResult(Matches, Explorable, Freezable, Combinable):
         GeometryError
             With ``grid=None``, if the maps lie on several grids.
         """
-        images = self._images()
+        images = self._every()
         where = self._geometries(images)
         dataset = cube.build(images, self._recipe(images), geometries=where)
         return self._with_words(dataset) if self.query.words else dataset
@@ -136,9 +141,7 @@ class SearchResult(Matches, Explorable, Freezable, Combinable):
         xarray.DataTree
             A node for each grid; with a named grid there is one.
         """
-        images = self._images()
-        geometries = self._geometries(images)
-        tree = cube.build_tree(images, self._recipe(images), geometries=geometries)
+        tree = self._tree(self._every())
         if self.query.words:
             for node in tree.children.values():
                 node.dataset = self._with_words(node.to_dataset())
@@ -162,19 +165,25 @@ class SearchResult(Matches, Explorable, Freezable, Combinable):
         nodes = self.to_datatree().children
         return {name: node.to_dataset() for name, node in nodes.items()}
 
-    def to_matrix(self, mask: Any = None) -> xr.DataArray:
-        """Build the lazy matrix of images by voxels.
+    def to_matrix(
+        self, mask: Any = None, *, radius: float | None = None
+    ) -> xr.DataArray:
+        """Build the lazy matrix of images by voxels or regions.
 
         Parameters
         ----------
-        mask : path, NIfTI image, DataArray or ndarray of bool, optional
-            Which voxels; nilearn's MNI152 brain mask by default.
+        mask : optional
+            What the columns are: a mask, an atlas, places or one of nilearn's maskers;
+            nilearn's MNI152 brain mask by default.
+        radius : float, optional
+            Of the spheres around places, in millimetres.
 
         Returns
         -------
         xarray.DataArray
-            ``(image, voxel)``, as ``to_dask().nii.to_matrix(mask)`` gives it;
-            ``.nii.unmask()`` makes maps of it.
+            ``(image, voxel)`` or ``(image, region)``, as
+            ``to_dask().nii.to_matrix(mask)`` gives it; ``.nii.unmask()`` makes maps of
+            it.
 
         Raises
         ------
@@ -186,7 +195,7 @@ class SearchResult(Matches, Explorable, Freezable, Combinable):
         ArgumentError
             If the mask is nothing that can be one.
         """
-        matrix: xr.DataArray = self.to_dask().nii.to_matrix(mask)
+        matrix: xr.DataArray = self.to_dask().nii.to_matrix(mask, radius=radius)
         return matrix
 
     def read(self) -> xr.Dataset:
@@ -296,11 +305,9 @@ class SearchResult(Matches, Explorable, Freezable, Combinable):
             bunch.word_frequencies, bunch.vocabulary = found
         return bunch
 
-    def _images(self) -> tuple[Image, ...]:
-        found = self.found
-        if found.images:
-            return found.images
-        raise EmptyResultError(found.why_empty())
+    def _tree(self, images: Sequence[Image]) -> xr.DataTree:
+        where = self._geometries(images)
+        return cube.build_tree(images, self._recipe(images), geometries=where)
 
     def _originals(self) -> tuple[tuple[Image, ...], tuple[Path | None, ...]]:
         if self._found is None:
@@ -348,12 +355,15 @@ class SearchResult(Matches, Explorable, Freezable, Combinable):
             opener=opener_of(self.vault, images, self.reader),
             chunks=self._chunks,
             collections=self.found.collections,
-            query=json.dumps(self.query.to_json(), sort_keys=True),
+            query=self._written(),
             url=self.vault.mirror.client.url,
             token=self._token(),
             errors=self.vault.pool.errors,
             keeper=self.vault.gridded,
         )
+
+    def _written(self) -> str:
+        return json.dumps(self.query.to_json(), sort_keys=True)
 
     def _with_words(self, dataset: xr.Dataset) -> xr.Dataset:
         rows = set(dataset.image.values.tolist())

@@ -24,10 +24,17 @@ from intake_neurovault.errors import (
     NeuroVaultWarning,
     StoreError,
 )
+from intake_neurovault.gifti import check_gifti
 from intake_neurovault.ledger import Ledger, warn_once
 from intake_neurovault.receipts import Entry, stamp_of
 from intake_neurovault.records import Image, ImageFile
 from intake_neurovault.sidecars import read_image
+from intake_neurovault.surfaces import (
+    SurfaceFile,
+    counterpart,
+    place_of,
+    receipt_of,
+)
 from intake_neurovault.wholeness import check_file, compress_file
 
 logger = logging.getLogger(__name__)
@@ -218,7 +225,7 @@ class Shelf(Ledger):
         pathlib.Path
             Absolute; nothing need be there.
         """
-        return self.root / layout.image_path(file.collection_id, file.image_id)
+        return self.root / place_of(file)
 
     def remember(self, file: ImageFile, entry: Entry) -> None:
         """Keep what is known of a verified file.
@@ -235,9 +242,8 @@ class Shelf(Ledger):
         NeuroVaultWarning
             If it cannot be written; once for each store. The process then remembers.
         """
-        path = layout.receipt_path(file.collection_id, file.image_id)
         try:
-            self.save_note(path, entry.to_json())
+            self.save_note(receipt_of(file), entry.to_json())
             _UNSAVED.pop(self.place(file), None)
         except StoreError as error:
             _UNSAVED[self.place(file)] = entry
@@ -265,11 +271,13 @@ class Shelf(Ledger):
         kept = _UNSAVED.get(self.place(file))
         if kept is not None:
             return kept
-        path = layout.receipt_path(file.collection_id, file.image_id)
-        return Entry.read(self.root / path)
+        return Entry.read(self.root / receipt_of(file))
 
     def _verify(self, file: ImageFile, place: Path) -> Entry:
         found = place.stat()
+        if isinstance(file, SurfaceFile):
+            facts = check_gifti(place, label=file.label)
+            return Entry(facts.size, found.st_mtime_ns, facts.sha256)
         facts = check_file(place, label=file.label)
         if not facts.gzipped and not self.read_only and _gzip_in_place(place, found):
             return self._verify(file, place)
@@ -286,7 +294,8 @@ class Shelf(Ledger):
     def _recorded(self, file: ImageFile) -> ImageFile | None:
         try:
             raw = read_image(self.root, file.collection_id, file.image_id)
-            return Image.from_json(raw, base_url=_ANY_SERVER).file
+            image = Image.from_json(raw, base_url=_ANY_SERVER)
+            return counterpart(file, image, _ANY_SERVER)
         except (FileNotFoundError, CorruptFileError, AnswerError) as error:
             logger.info("Nothing tells which file %s is: %s", self.place(file), error)
             return None

@@ -31,6 +31,7 @@ from intake_neurovault.receipts import Entry, Receipt, stamp_of
 from intake_neurovault.records import Collection, Image, ImageFile
 from intake_neurovault.shelf import Shelf, is_same, look
 from intake_neurovault.sidecars import OnDisk
+from intake_neurovault.surfaces import SurfaceFile
 
 __all__ = ["OnDisk", "Receipt", "Store", "StoredListing"]
 
@@ -214,7 +215,9 @@ class Store(Shelf):
                     # that an older receipt or record would describe.
                     self.remember(image.file, entry)
                     part.replace(place)
-                    self._write_record(image)
+                    # NOTE: nilearn does not survive a record whose image is not there.
+                    if not isinstance(image.file, SurfaceFile):
+                        self._write_record(image)
                     self._insist(image.file, entry, found)
         return place
 

@@ -1,4 +1,7 @@
-"""One file on its way here: received, checked, and left as one whole ``.nii.gz``."""
+"""One file on its way here: received, checked, and left as one whole file.
+
+A volume is left as ``.nii.gz``, the file of a hemisphere as plain GIFTI.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,13 @@ from intake_neurovault.errors import (
     PrivateError,
     StoreError,
 )
+from intake_neurovault.gifti import MAX_GIFTI_BYTES, check_gifti
 from intake_neurovault.inflation import GZIP_MAGIC
 from intake_neurovault.integrity import MAX_BYTES
 from intake_neurovault.records import ImageFile
 from intake_neurovault.resource import Resource, host_of
 from intake_neurovault.retry import Policy, Trouble, persist
+from intake_neurovault.surfaces import SurfaceFile
 from intake_neurovault.transport import Body, receive
 from intake_neurovault.wholeness import (
     check_bytes,
@@ -187,7 +192,8 @@ def fetch_file(
     The bytes are kept as they are served when they are a gzipped NIfTI file, also
     where a header says that the gzip belongs to the journey. If the record's size
     shows that a proxy compressed the file, that is undone. A plain file is gzipped,
-    always to the same bytes, so that the name ``.nii.gz`` is true.
+    always to the same bytes, so that the name ``.nii.gz`` is true. The file of a
+    hemisphere is kept as served, and inflated if it comes gzipped.
     """
     transfer = _Transfer(resource, policy, file, target, progress or _ignore)
     try:
@@ -225,16 +231,19 @@ class _Transfer:
 
     def _receive(self, arrival: Arrival, number: int) -> Receipt | Trouble:
         gather = partial(self._gather, arrival)
-        body = receive(self.resource, self.policy, gather, limit=MAX_BYTES, raw=True)
+        limit = MAX_GIFTI_BYTES if self._is_surface else MAX_BYTES
+        body = receive(self.resource, self.policy, gather, limit=limit, raw=True)
         if isinstance(body, Trouble):
             return body
         arrival.write()
         try:
-            return self._settle(body, arrival, number)
+            settle = self._settle_surface if self._is_surface else self._settle
+            return settle(body, arrival, number)
         except CorruptFileError as error:
             # NOTE: the same bytes twice, as many as the record says, are what the
-            # server has; fewer may still be an accident on the way.
-            whole = arrival.size == self.file.file_size
+            # server has; fewer may still be an accident on the way. Of surfaces the
+            # record does not say how many.
+            whole = self._is_surface or arrival.size == self.file.file_size
             return Trouble(error, "final" if self._seen() and whole else "passing")
 
     def _gather(self, arrival: Arrival, body: Body) -> Body | Trouble:
@@ -251,7 +260,7 @@ class _Transfer:
         label = self.file.label.capitalize()
         facts = None
         if body.encoding in ("gzip", "x-gzip") and self._wrapped(arrival.size):
-            _replace(self.target, lambda new: _unwrap(self.target, new, label))
+            _replace(self.target, partial(_unwrap, self.target, label=label))
         elif arrival.data is not None:
             facts = check_bytes(arrival.data)
         facts = facts or check_file(self.target, label=label)
@@ -263,6 +272,21 @@ class _Transfer:
             _replace(self.target, lambda new: compress_file(self.target, new))
             facts = check_file(self.target, label=label)
         return Receipt(served, facts.size, facts.sha256, number, body.last_modified)
+
+    @property
+    def _is_surface(self) -> bool:
+        return isinstance(self.file, SurfaceFile)
+
+    def _settle_surface(self, body: Body, arrival: Arrival, number: int) -> Receipt:
+        label = self.file.label.capitalize()
+        with self.target.open("rb") as source:
+            gzipped = source.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        if gzipped:
+            inflate = partial(_unwrap, self.target, label=label, limit=MAX_GIFTI_BYTES)
+            _replace(self.target, inflate)
+        facts = check_gifti(self.target, label=label)
+        served, last_modified = arrival.size, body.last_modified
+        return Receipt(served, facts.size, facts.sha256, number, last_modified)
 
     def _seen(self) -> bool:
         """Whether an attempt before brought the same bytes."""
@@ -303,11 +327,11 @@ def _replace(target: Path, make: Callable[[Path], None]) -> None:
             fresh.unlink(missing_ok=True)
 
 
-def _unwrap(source: Path, target: Path, label: str) -> None:
+def _unwrap(source: Path, target: Path, label: str, limit: int = MAX_BYTES) -> None:
     written = 0
     try:
         with gzip.open(source) as inner, target.open("wb") as sink:
-            while written <= MAX_BYTES and (block := inner.read(_BLOCK)):
+            while written <= limit and (block := inner.read(_BLOCK)):
                 written += sink.write(block)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         msg = f"{label}: the gzip encoding of the answer is damaged ({error})"

@@ -57,6 +57,7 @@ _CONDITION = re.compile(
 _ITEM = re.compile(
     r"\s*(?:\"(?P<quoted>(?:[^\"]|\"\")*)\"|(?P<bare>[^\",][^,]*?|))\s*(?:,|$)"
 )
+_STARTS = frozenset("=!<>~*")
 _SWITCHES = {"yes": True, "no": False, "true": True, "false": False}
 _ARGUMENTS = ("image_terms", "collection_terms")
 
@@ -196,6 +197,12 @@ def _test(sign: str, value: str, kind: str | None, where: str) -> dict[str, Any]
     if sign in ("~", "!~"):
         pattern = {"$regex": value}
         return pattern if sign == "~" else {"$not": pattern}
+    if value[0] in _STARTS:
+        msg = (
+            f"{where}: {sign + value[0]!r} is no comparison; write one of "
+            f"{'  '.join(OPERATORS)}, and quote a value that begins with {value[0]!r}"
+        )
+        raise FilterError(msg)
     items = _items(value, where)
     if sign in ("*=", "!*="):
         return {"$contains" if sign == "*=" else "$ncontains": [t for t, _ in items]}

@@ -111,7 +111,7 @@ class Cache:
         -------
         pandas.DataFrame
             One row for each: ``collection_id``, ``name``, ``images``, ``verified``,
-            ``resampled``, ``words``, ``quarantined``, ``bytes``.
+            ``resampled``, ``words``, ``surfaces``, ``quarantined``, ``bytes``.
         """
         return holding_table(self.info().collections)
 
@@ -148,7 +148,7 @@ class Cache:
         examiner = Examiner(self.root, read_only=why is not None)
         findings = examine_all(examiner, inventory.items, self.pool)
         swept = 0 if why else sum(map(atomic.sweep, self._folders(inventory, ids)))
-        seen = {(each.collection_id, each.image_id, each.kind) for each in findings}
+        seen = {(each.collection_id, each.image_id, _found(each)) for each in findings}
         lacking = (
             each
             for each in incomplete(self.root, ids)
@@ -372,11 +372,16 @@ def _refusal(root: Path) -> str | None:
         return error.strerror or str(error)
 
 
+def _found(finding: Finding) -> str:
+    """Name the kind of file; of two hemispheres, which one."""
+    return finding.path if finding.kind == "surface" else finding.kind
+
+
 def _lacked(finding: Finding) -> str:
     """Name the kind of file that a finding about an incomplete image is for."""
     if finding.problem == "no record" and finding.kind == "image":
         return "record"
-    return finding.kind
+    return _found(finding)
 
 
 def _closed(inventory: Inventory) -> Iterable[Finding]:
@@ -387,9 +392,9 @@ def _closed(inventory: Inventory) -> Iterable[Finding]:
 
 
 def _of(finding: Finding, inventory: Inventory) -> Sequence[Item]:
-    """Give the image that will bring what a finding says is lacking."""
+    """Give the file that will bring what a finding says is lacking."""
     if finding.kind != "about":
         ids = finding.collection_id, finding.image_id
-        return [Item("image", finding.path, *ids)]
+        return [Item(finding.kind, finding.path, *ids)]
     images = inventory.of("image")
     return [item for item in images if item.collection_id == finding.collection_id][:1]

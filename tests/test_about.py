@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intake_neurovault import About, Collection, Image, SearchResult, search
-from intake_neurovault.about import UNITS, Kept, OnGrid
+from intake_neurovault.about import UNITS
+from intake_neurovault.kept import Kept, OnGrid
 from intake_neurovault.lettering import width
 from intake_neurovault.schema import COLLECTION_FIELDS, IMAGE_FIELDS
 from intake_neurovault.testing import NeuroVaultServer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -120,8 +121,24 @@ def test_a_misspelt_argument_is_a_type_error(
     assert list(cat) == ["wrong", "right"]
     with pytest.raises(UnknownArgumentError, match=text):
         cat["wrong"]
-    with pytest.raises(UnknownArgumentError, match=text):
+    called = text.replace("driver 'neurovault'", "entry 'right'")
+    with pytest.raises(UnknownArgumentError, match=called):
         cat.right(**{name: 3})
+
+
+def test_a_misspelt_parameter_is_told_which_there_are(catalog: OpenCatalog) -> None:
+    terms = {
+        "number_of_subjects": {"$gte": "{{ smallest }}"},
+        "name": {"$regex": "{{ word | default('face') }}"},
+    }
+    smallest = {"description": "", "type": "int", "default": 10}
+    entry = {"args": {"image_terms": terms}, "parameters": {"smallest": smallest}}
+    cat = catalog(maps=entry)
+    text = "the entry 'maps' has no argument 'smalest'; did you mean 'smallest'?"
+    with pytest.raises(UnknownArgumentError, match=re.escape(text)):
+        cat.maps(word="house", smalest=20)
+    with pytest.raises(UnknownArgumentError, match="'zzz'; it has smallest, word, im"):
+        cat.maps(word="house")(zzz=20)
 
 
 def test_a_wrong_value_in_a_catalog_names_the_argument(catalog: OpenCatalog) -> None:

@@ -276,6 +276,27 @@ def test_the_rest_is_served(
     assert frozen.missing() == GONE
 
 
+def test_damaged_bytes_of_what_is_frozen_are_told_and_come_back(
+    ask: Ask, served: NeuroVaultServer, data_dir: Path, lock: Path
+) -> None:
+    frozen = ask(frozen=lock)
+    frozen.fetch()
+    cache = Cache.parse(data_dir=data_dir)
+    assert cache.verify().findings == ()
+    (kept,) = data_dir.rglob(f"frozen/*/image_{SAME}_*.nii.gz")
+    held = kept.read_bytes()
+    # A file of its own, so that the image in nilearn's tree stays whole.
+    kept.unlink()
+    kept.write_bytes(held[:-1] + bytes([held[-1] ^ 1]))
+    (found,) = cache.verify().findings
+    assert (found.problem, found.kind, found.image_id) == ("damaged", "frozen", SAME)
+    assert "using that query downloads them again" in found.reason
+    assert not kept.exists()
+    assert (data_dir / "neurovault" / str(found.moved_to)).read_bytes() != held
+    assert bytes_of(frozen) == original(*IDS)
+    assert cache.verify().findings == ()
+
+
 def test_a_young_list_does_not_hide_what_changed(
     ask: Ask, archive: Archive, lock: Path, elsewhere: Path
 ) -> None:

@@ -214,7 +214,19 @@ class TestMakeImage:
 
     @pytest.mark.parametrize(
         ("dtype", "stored"),
-        [("f4", "f4"), ("f8", "f8"), ("?", "f4"), ("i8", "f4"), (">f4", "f4")],
+        [
+            ("f4", "f4"),
+            ("f8", "f8"),
+            ("f2", "f4"),
+            ("?", "u1"),
+            ("i1", "i1"),
+            ("u2", "u2"),
+            ("i8", "i4"),
+            ("u8", "u4"),
+            ("c8", "c8"),
+            (">f4", "f4"),
+            (">i2", "i2"),
+        ],
     )
     def test_types(self, dtype: str, stored: str) -> None:
         made = make_image(
@@ -227,6 +239,37 @@ class TestMakeImage:
         )
         assert made.shape == (2, 2, 2, 3)
         assert made.get_data_dtype() == np.dtype(stored)
+
+    @pytest.mark.parametrize(
+        ("dtype", "numbers"), [("i8", [-(2**40), 2**31]), ("u8", [0, 2**63])]
+    )
+    def test_large_integers_keep_their_type(
+        self, dtype: str, numbers: list[int]
+    ) -> None:
+        data = np.array(numbers, dtype).reshape(2, 1, 1)
+        made = make_image(
+            data,
+            AFFINE,
+            sform_code=4,
+            qform_code=0,
+            xyzt_units="mm sec",
+            description="",
+        )
+        assert made.get_data_dtype() == np.dtype(dtype)
+        again = nib.Nifti1Image.from_bytes(made.to_bytes())
+        np.testing.assert_array_equal(again.dataobj, data)
+
+    def test_an_axis_too_long_for_the_first_version(self) -> None:
+        made = make_image(
+            np.zeros((1, 1, 1, 40_000), "u1"),
+            AFFINE,
+            sform_code=4,
+            qform_code=0,
+            xyzt_units="mm sec",
+            description="",
+        )
+        assert type(made) is nib.Nifti2Image
+        assert made.shape == (1, 1, 1, 40_000)
 
     def test_long_foreign_description(self) -> None:
         made = make_image(

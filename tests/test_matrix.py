@@ -262,13 +262,13 @@ def test_a_mask_fits_maps_that_were_cut(dataset: xr.Dataset) -> None:
         (half()[1:], GeometryError, r"shape \(18, 22, 19\) does not fit .* 19×22×19"),
         (half().astype(int), ArgumentError, "mask: ndarray is not understood"),
         ("no/such.nii", ArgumentError, "mask: no/such.nii cannot be read"),
-        (7, ArgumentError, "mask: int is not understood; a mask is the path"),
+        (7, ArgumentError, "mask: int is not understood; a mask or an atlas is"),
         (np.zeros(COARSE.shape, bool), GeometryError, "no voxel of the grid of 19×22"),
         (image_of(values(1)), GeometryError, "several values besides 0.*threshold"),
         (
-            nibabel.Nifti1Image(np.ones((4, 4, 4, 3), "f4"), np.eye(4)),
+            nibabel.Nifti1Image(np.ones((4, 4, 4, 3, 2), "f4"), np.eye(4)),
             GeometryError,
-            r"a mask is 3-D, this image has the shape \(4, 4, 4, 3\)",
+            r"a mask is 3-D, this image has the shape \(4, 4, 4, 3, 2\)",
         ),
         (
             nibabel.Nifti1Image(

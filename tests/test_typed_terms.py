@@ -85,6 +85,9 @@ def test_what_is_typed_and_what_it_means(text: str, terms: Any) -> None:
     [
         ("", "--where '' is no condition; write it as 'map_type=Z map'"),
         ("=3", "is no condition"),
+        ("map_type==Z map", "'==' is no comparison; write one of =  !=  >="),
+        ("age>>20", "'>>' is no comparison; .* quote a value that begins with '>'"),
+        ("modality=!PET", "'=!' is no comparison"),
         ("name=", "a value is missing after '='; to ask for a field without one"),
         ("name=a,,b", "a value is missing beside a comma"),
         ("name=a,", "a value is missing beside a comma"),

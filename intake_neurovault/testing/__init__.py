@@ -13,6 +13,7 @@ from intake_neurovault.testing.archive import Archive
 from intake_neurovault.testing.faults import Fault
 from intake_neurovault.testing.sample import PRIVATE_NAME, sample_archive
 from intake_neurovault.testing.server import NeuroVaultServer, Request
+from intake_neurovault.testing.surfaces import Surface, add_surfaces, gifti_bytes
 from intake_neurovault.testing.volumes import Volume
 
 __all__ = [
@@ -21,6 +22,9 @@ __all__ = [
     "Fault",
     "NeuroVaultServer",
     "Request",
+    "Surface",
     "Volume",
+    "add_surfaces",
+    "gifti_bytes",
     "sample_archive",
 ]

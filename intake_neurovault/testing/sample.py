@@ -10,6 +10,7 @@ from intake_neurovault.testing.archive import Archive
 from intake_neurovault.testing.oddities import add_broken, add_geometry, add_weird
 from intake_neurovault.testing.pictures import thumbnail
 from intake_neurovault.testing.schema import ATLAS, NIDM_MAP
+from intake_neurovault.testing.surfaces import Surface, add_surfaces
 from intake_neurovault.testing.volumes import Volume, shipped_bytes
 
 PRIVATE_NAME = "ABCDEFGH"
@@ -61,7 +62,8 @@ def sample_archive() -> Archive:
 
     Notes
     -----
-    Image 10426, of collection 658, is NeuroVault's own, as nilearn ships it; fifteen
+    The maps of one laboratory, images 48004 and 48005, have surface files too. Image
+    10426, of collection 658, is NeuroVault's own, as nilearn ships it; fifteen
     other maps of that collection add seeded noise to its activation. Nothing else
     was measured: every map is noise with planted spots, every number is invented,
     and the DOIs have the prefix 10.5555 that is set aside for examples.
@@ -195,6 +197,13 @@ def _add_emotion(archive: Archive) -> None:
             cognitive_paradigm_cogatlas_id="trm_550b5b066f37b",
             age=24.5 + number,
             add_date=added,
+        )
+    for image_id in (48004, 48005):
+        add_surfaces(
+            archive,
+            image_id,
+            left=Surface(image_id, "faces", "left"),
+            right=Surface(image_id, "faces", "right"),
         )
     thresholded = Volume("fsl2", 200, "fear", kind="thresholded")
     archive.add_image(
