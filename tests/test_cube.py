@@ -30,6 +30,7 @@ from maps import (
     write_values,
 )
 
+from intake_neurovault.accessor import Nifti
 from intake_neurovault.cube import (
     Recipe,
     add_words,
@@ -449,7 +450,7 @@ def test_a_scheduler_that_was_set_is_used(dataset: xr.Dataset) -> None:
 
     with dask.config.set(scheduler=get):
         found = dataset.maps.values
-        matrix = dataset.maps.nii.sphere(0, 0, 0, radius=20).values
+        matrix = Nifti(dataset.maps).sphere(0, 0, 0, radius=20).values
     assert len(asked) == 2
     np.testing.assert_array_equal(found, dataset.maps.values)
     assert matrix.shape[0] == 12

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import gzip
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -227,21 +228,27 @@ def test_a_mask_may_be_given(sites: SearchResult, tmp_path: Path) -> None:
     assert studyset.masker.mask_img_.get_fdata().sum() == mask.sum()
 
 
-def test_without_a_folder_the_maps_last_as_long_as_python(
-    server: NeuroVaultServer, data_dir: Path, run_python: Any
+def test_the_page_runs_and_leaves_nothing_but_what_it_names(
+    server: NeuroVaultServer, data_dir: Path, tmp_path: Path, run_python: Any
 ) -> None:
-    code = f"""
-import intake_neurovault, pathlib, warnings
-warnings.simplefilter("ignore")
-found = intake_neurovault.search(image_ids=[10411], grid=12, url={server.url!r})
-path = pathlib.Path(found.to_nimare().get_images("z")[0])
-print(path.exists(), path)
-"""
-    done = run_python(code, env={"NILEARN_DATA": str(data_dir)})
-    existed, path = done.stdout.split(maxsplit=1)
-    assert existed == "True"
-    assert not Path(path.strip()).exists()
-    assert not Path(path.strip()).parent.exists()
+    page = (Path(__file__).parents[1] / "docs/meta_analysis.md").read_text("utf-8")
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", page, re.M | re.S))
+    code += "\nprint(studyset.get_images('z')[0])"
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    done = run_python(
+        code,
+        env={
+            "INTAKE_NEUROVAULT_URL": server.url,
+            "NILEARN_DATA": str(data_dir),
+            "TMPDIR": str(scratch),
+        },
+    )
+    path = Path(done.stdout.splitlines()[-1])
+    assert path.parents[1] == scratch
+    assert list(scratch.glob("intake-neurovault-*")) == []
+    made = {each.name for each in tmp_path.iterdir()}
+    assert made == {"hand_maps", "nilearn_data", "scratch", "stouffer.png"}
 
 
 def test_nothing_is_written_among_the_downloads(
