@@ -1,4 +1,4 @@
-"""A terminal of a chosen width, with the installed command in it."""
+"""A terminal of a chosen width, with a command in it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 import struct
 import sys
 import termios
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from subprocess import Popen
 
@@ -39,13 +39,18 @@ def command(*arguments: str) -> list[str]:
 
 
 def in_terminal(width: int, *arguments: str, env: Mapping[str, str]) -> Shown:
-    """Run the command where somebody looks."""
+    """Run the installed command where somebody looks."""
+    return watched(width, command(*arguments), env)
+
+
+def watched(width: int, arguments: Sequence[str], env: Mapping[str, str]) -> Shown:
+    """Run any command where somebody looks."""
     outer, inner = pty.openpty()
     size = struct.pack("HHHH", 40, width, 0, 0)
     fcntl.ioctl(inner, termios.TIOCSWINSZ, size)
     plain = {name: value for name, value in env.items() if name != "COLUMNS"}
     with Popen(
-        command(*arguments), stdin=inner, stdout=inner, stderr=inner, env=plain
+        arguments, stdin=inner, stdout=inner, stderr=inner, env=plain
     ) as process:
         os.close(inner)
         text = b""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from browsing import BROWSER, THEMES, draw, measured
+from drawn import difference
 
 from intake_neurovault import search
 from intake_neurovault.testing import Archive, NeuroVaultServer
@@ -123,3 +124,5 @@ def test_a_picture_of_it_is_small(tmp_path: Path) -> None:
     draw(tmp_path / "result.png")
     assert time.monotonic() - before < 240
     assert 10_000 < (tmp_path / "result.png").stat().st_size <= 60_000
+    # The README shows this picture; another browser has other fonts.
+    assert difference(tmp_path / "result.png", "search_result.png") < 20

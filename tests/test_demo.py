@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn import difference
 from matplotlib import pyplot as plt
 from matplotlib.image import imread
 
@@ -100,6 +101,11 @@ def test_it_leaves_a_picture_and_nothing_else(run: Run) -> None:
     assert list(run.home.rglob("*.nii.gz")) == []
     assert picture.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert f"The picture is in {picture.name}" in run.text
+
+
+def test_the_readme_shows_this_picture(run: Run) -> None:
+    drawn = run.folder / "neurovault_demo.png"
+    assert difference(drawn, "motor_mean.png") < 4
 
 
 def test_the_picture_shows_a_brain_and_its_two_hands(run: Run) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import yaml
 from numpydoc.validate import validate
+from pages import DOCS, FENCE
 
 import intake_neurovault
 
@@ -27,9 +28,7 @@ PACKAGE = intake_neurovault.__name__
 PAGES = (
     "README.md",
     "CHANGELOG.md",
-    "docs/cluster.md",
-    "docs/nifti_engine.md",
-    "docs/meta_analysis.md",
+    *(path.relative_to(ROOT).as_posix() for path in sorted(DOCS.glob("*.md"))),
 )
 
 EVERYWHERE = {"GL03", "GL06", "GL07", "GL08", "GL10", "SS01", "SS02", "SS03", "SS04"}
@@ -38,7 +37,6 @@ FUNCTIONS = EVERYWHERE | PARAMETERS | {"RT01", "RT03", "YD01"}
 FRONT_DOOR = {"EX01"}
 """Every function and class that the package offers at its top has an example."""
 
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -221,7 +219,7 @@ CHECKS: dict[str, Callable[[str], object]] = {
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
-    return BLOCK.findall((ROOT / page).read_text("utf-8"))
+    return FENCE.findall((ROOT / page).read_text("utf-8"))
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -239,7 +237,7 @@ def test_the_readme_shows_code() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_to_files(page: str) -> None:
     text = (ROOT / page).read_text("utf-8")
-    targets = [link.partition("#")[0] for link in LINK.findall(BLOCK.sub("", text))]
+    targets = [link.partition("#")[0] for link in LINK.findall(FENCE.sub("", text))]
     local = [target for target in targets if target and "://" not in target]
     home = (ROOT / page).parent
     assert [t for t in local if not (home / t.removeprefix("mailto:")).exists()] == []
@@ -247,7 +245,7 @@ def test_links_lead_to_files(page: str) -> None:
 
 def test_the_readme_links_to_its_own_sections() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
-    titles = re.findall(r"^#+ (.+)$", BLOCK.sub("", text), re.MULTILINE)
+    titles = re.findall(r"^#+ (.+)$", FENCE.sub("", text), re.MULTILINE)
     anchors = {
         re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles
     }

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
+import notebooks
 import pytest
 from ipykernel.kernelspec import install
-from nbclient import NotebookClient
 
 from intake_neurovault.testing import NeuroVaultServer
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "examples").glob("*.ipynb"))
+NOTEBOOKS = notebooks.ALL
 KERNEL = "this-interpreter"
-SECONDS = 120
 SMALL = 60_000
 
 
@@ -34,18 +34,23 @@ def kernel(
 
 @pytest.fixture
 def surroundings(
-    child_environment: dict[str, str],
-    server: NeuroVaultServer,
-    data_dir: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    child_environment: dict[str, str], server: NeuroVaultServer, data_dir: Path
+) -> dict[str, str]:
     """Point a kernel to the server on this machine and to an empty store."""
-    for name, value in child_environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("INTAKE_NEUROVAULT_URL", server.url)
-    monkeypatch.setenv("NILEARN_DATA", str(data_dir))
+    ours = {"INTAKE_NEUROVAULT_URL": server.url, "NILEARN_DATA": str(data_dir)}
     # The kernel then draws into the notebook, as it does for a reader.
-    monkeypatch.delenv("MPLBACKEND")
+    return {
+        name: value
+        for name, value in (child_environment | ours).items()
+        if name != "MPLBACKEND"
+    }
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """Where notebooks go: to the site that is built next, if one is."""
+    made = os.environ.get("INTAKE_NEUROVAULT_MADE")
+    return Path(made) / "examples" if made else tmp_path / "executed"
 
 
 def skip_unless_installed(notebook: nbformat.NotebookNode) -> None:
@@ -61,15 +66,12 @@ def test_there_are_notebooks() -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_it_runs(path: Path, kernel: str, surroundings: None, tmp_path: Path) -> None:
+def test_it_runs(
+    path: Path, kernel: str, surroundings: dict[str, str], tmp_path: Path, kept: Path
+) -> None:
     notebook = nbformat.read(path, as_version=4)
     skip_unless_installed(notebook)
-    NotebookClient(
-        notebook,
-        timeout=SECONDS,
-        kernel_name=kernel,
-        resources={"metadata": {"path": str(tmp_path)}},
-    ).execute()
+    notebooks.execute(notebook, tmp_path, kernel, surroundings)
     outputs = [
         output
         for cell in notebook.cells
@@ -80,6 +82,9 @@ def test_it_runs(path: Path, kernel: str, surroundings: None, tmp_path: Path) ->
     said = [output.text for output in outputs if output.get("name") == "stderr"]
     assert [text for text in said if "warning" in text.lower()] == []
     assert "image/png" in outputs[-1].get("data", {})
+    notebooks.keep(notebook, kept / path.name, tmp_path)
+    shown = (kept / path.name).read_text("utf-8")
+    assert [word for word in ("127.0.0.1", str(tmp_path)) if word in shown] == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -4,7 +4,7 @@ Each round asks some thirty random questions, one after the other, about one arc
 nilearn into a store of its own, we into another. Both must answer what the model says
 that they do, and the two answers differ only where a known bug of nilearn is to
 blame, and then they do differ. Once nilearn mends a bug, its switch in the model goes,
-and its row in the README.
+and its row in `docs/from_nilearn.md`.
 """
 
 from __future__ import annotations

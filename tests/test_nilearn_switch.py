@@ -1,4 +1,4 @@
-"""What changes for those who come from nilearn: a test for each row of the README."""
+"""What changes for those who come from nilearn: a test for each row of the page."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ import intake_neurovault as nv
 from intake_neurovault.errors import NeuroVaultWarning, UnknownArgumentError
 from intake_neurovault.testing import Archive, Fault, NeuroVaultServer, Volume
 
-README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+PAGE = Path(__file__).parents[1] / "docs" / "from_nilearn.md"
 FACES = [1000, 1001, 1002, 1003]
 PAIN = [2000, 2001]
 LABELS = 3000
@@ -495,8 +495,8 @@ def test_nothing_is_printed(
 
 
 def rows() -> list[list[str]]:
-    section = README.partition("## Coming from nilearn")[2].partition("\n## ")[0]
-    lines = [line for line in section.splitlines() if line.startswith("| ")]
+    text = PAGE.read_text("utf-8")
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert cells[0] == ["with nilearn", "here", "see"]
     return cells[1:]
