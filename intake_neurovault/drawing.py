@@ -358,6 +358,8 @@ def careful() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", _SEEN_TO)
+            # NOTE: an older nilearn does what a newer matplotlib will not have.
+            warnings.simplefilter("ignore", PendingDeprecationWarning)
             yield
     except BaseException:
         for number in set(pyplot.get_fignums()) - before:
