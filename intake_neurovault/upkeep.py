@@ -261,8 +261,8 @@ class Cache:
         Parameters
         ----------
         collection_ids : int or iterable of int, optional
-            Only what belongs to these collections: images, words, records, receipts,
-            copies, quarantined files and listings, unless kinds are chosen.
+            Only what belongs to these collections: images, surfaces, words, records,
+            receipts, copies, quarantined files and listings, unless kinds are chosen.
         older_than : float or str, optional
             Only what was downloaded so long ago: seconds, or text such as ``"90d"``.
             What was not downloaded here counts from its last change. Without chosen
