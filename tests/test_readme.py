@@ -54,10 +54,14 @@ def test_the_first_example(
     assert fresh_server.requests == []
 
 
-def test_the_example_of_matrices(
-    run_block: Callable[[str], CompletedProcess[str]], fresh_server: NeuroVaultServer
+def test_the_examples_of_matrices_and_pictures(
+    run_block: Callable[[str], CompletedProcess[str]],
+    fresh_server: NeuroVaultServer,
+    tmp_path: Path,
 ) -> None:
-    done = run_block("import intake_neurovault\n" + block("python", "to_matrix"))
+    cells = [block("python", "to_matrix"), block("python", "plot_grid")]
+    done = run_block("import intake_neurovault\n" + "\n".join(cells))
+    assert (tmp_path / "maps.png").stat().st_size > 10_000
     held = fresh_server.archive.images.values()
     images = sum(each["collection_id"] == 658 for each in held)
     assert done.stdout.startswith(f"({images}, ")
