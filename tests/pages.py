@@ -42,8 +42,8 @@ WIDTH = 88
 
 ELSEWHERE = {"cluster.md"}
 """Pages that a test of their own runs, since they need a cluster."""
-NEEDED = {"meta_analysis.md": "nimare", "06_meta_analysis.ipynb": "nimare"}
-"""Packages that a page or notebook needs and that not everybody has."""
+NEEDED = {"meta_analysis.md": "nimare"}
+"""Packages that a page needs and that not everybody has."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,9 @@ def runnable() -> list[Path]:
     ]
 
 
-def can_run(path: Path) -> bool:
-    """Whether a page or notebook has the package that it needs."""
-    needed = NEEDED.get(path.name)
+def can_run(page: Path) -> bool:
+    """Whether a page has the package that it needs."""
+    needed = NEEDED.get(page.name)
     return needed is None or find_spec(needed) is not None
 
 

@@ -47,9 +47,16 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def runs(
-    kept: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    kept: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Mapping[str, Future[str]]]:
-    """Run all pages, two at a time; give what was wrong with each."""
+    """Run the pages that are tested, two at a time; give what was wrong with each."""
+    tested = {
+        item.callspec.params["page"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.function is test_it_runs
+    }
     forgotten = ("INTAKE_NEUROVAULT_", "NILEARN_", "HTTP", "http", "ALL_", "all_")
     settings = {
         name: value
@@ -61,7 +68,7 @@ def runs(
         yield {
             page.name: pool.submit(run, page, kept / page.stem, settings)
             for page in PAGES
-            if can_run(page)
+            if page in tested and can_run(page)
         }
 
 
