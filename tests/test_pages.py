@@ -19,10 +19,12 @@ from pages import (
     NEEDED,
     ROOT,
     TOLD,
+    WIDTH,
     blocks,
     can_run,
     run,
     runnable,
+    wrapped,
 )
 
 import intake_neurovault
@@ -123,6 +125,15 @@ def test_blocks_are_told_apart() -> None:
     assert [each.is_command for each in found] == [False, True, False, False]
     assert found[-1].line == text.splitlines().index("x = 1") + 1
     assert len(FENCE.findall(text)) == len(found)
+
+
+def test_sentences_are_broken_and_tables_are_not() -> None:
+    row = "cell  " * 30
+    sentence = "some words of a message " * 9
+    *broken, last = wrapped(f"{sentence}\n{row}").split("\n")
+    assert last == row
+    assert max(map(len, broken)) <= WIDTH
+    assert " ".join(broken).split() == sentence.split()
 
 
 def test_every_picture_is_drawn_by_a_test() -> None:
