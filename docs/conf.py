@@ -159,19 +159,10 @@ def dress(app: Sphinx, name: str, source: list[str]) -> None:
     text = NOTEBOOK.sub(r"](/made/examples/\1", source[0])
     if name.startswith("made/examples/"):
         text = text.replace("](../docs/", "](/")
-    # A page that is marked so is listed once it is there.
-    text = re.sub(
-        r"^(\w+)\*$", lambda match: present(match[1]), text, flags=re.MULTILINE
-    )
     outcome = told(name)
     if outcome.exists():
         text = with_outcome(text, name, json.loads(outcome.read_text("utf-8")))
     source[0] = text
-
-
-def present(name: str) -> str:
-    """Name a page, or nothing where there is none."""
-    return name if (HERE / f"{name}.md").exists() else ""
 
 
 def with_outcome(text: str, name: str, outcome: dict[str, dict[str, object]]) -> str:

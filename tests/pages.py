@@ -22,6 +22,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -42,8 +43,8 @@ WIDTH = 88
 
 ELSEWHERE = {"cluster.md"}
 """Pages that a test of their own runs, since they need a cluster."""
-NEEDED = {"meta_analysis.md": "nimare", "06_meta_analysis.ipynb": "nimare"}
-"""Packages that a page or notebook needs and that not everybody has."""
+NEEDED = {"meta_analysis.md": "nimare"}
+"""Packages that a page needs and that not everybody has."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,9 @@ def runnable() -> list[Path]:
     ]
 
 
-def can_run(path: Path) -> bool:
-    """Whether a page or notebook has the package that it needs."""
-    needed = NEEDED.get(path.name)
+def can_run(page: Path) -> bool:
+    """Whether a page has the package that it needs."""
+    needed = NEEDED.get(page.name)
     return needed is None or find_spec(needed) is not None
 
 
@@ -116,7 +117,7 @@ def play(page: Path) -> None:
             pictures = _pictures(block, sorted(set(Path().glob("*.png")) - before))
             if value is not None and not pictures:
                 text += f"{value!r}\n"
-            told[str(block.number)] = {"text": text, "pictures": pictures}
+            told[str(block.number)] = {"text": wrapped(text), "pictures": pictures}
     Path(OUTCOME, TOLD).write_text(json.dumps(told), "utf-8")
 
 
@@ -204,6 +205,15 @@ def _keep(outcome: Path, kept: Path, home: str) -> None:
         (kept / path.name).write_bytes(path.read_bytes())
     text = (outcome / TOLD).read_text("utf-8")
     (kept / TOLD).write_text(everybodys(text, home), "utf-8")
+
+
+def wrapped(text: str) -> str:
+    """Break long sentences into lines; rows of tables stay as they are."""
+    lines = [
+        textwrap.fill(line, WIDTH) if "  " not in line.strip() else line
+        for line in text.split("\n")
+    ]
+    return "\n".join(lines)
 
 
 def everybodys(text: str, home: str) -> str:

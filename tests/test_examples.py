@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
@@ -54,10 +53,8 @@ def kept(tmp_path: Path) -> Path:
 
 
 def skip_unless_installed(notebook: nbformat.NotebookNode) -> None:
-    """Skip a notebook whose metadata name, as `requires`, what is not here."""
-    required = notebook.metadata.get("requires", [])
-    missing = [name for name in required if find_spec(name) is None]
-    if missing:
+    """Skip a notebook that needs what is not here."""
+    if missing := notebooks.missing(notebook):
         pytest.skip(f"it needs {', '.join(missing)}, which an extra brings")
 
 

@@ -19,10 +19,12 @@ from pages import (
     NEEDED,
     ROOT,
     TOLD,
+    WIDTH,
     blocks,
     can_run,
     run,
     runnable,
+    wrapped,
 )
 
 import intake_neurovault
@@ -47,9 +49,16 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def runs(
-    kept: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    kept: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Mapping[str, Future[str]]]:
-    """Run all pages, two at a time; give what was wrong with each."""
+    """Run the pages that are tested, two at a time; give what was wrong with each."""
+    tested = {
+        item.callspec.params["page"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.function is test_it_runs
+    }
     forgotten = ("INTAKE_NEUROVAULT_", "NILEARN_", "HTTP", "http", "ALL_", "all_")
     settings = {
         name: value
@@ -61,7 +70,7 @@ def runs(
         yield {
             page.name: pool.submit(run, page, kept / page.stem, settings)
             for page in PAGES
-            if can_run(page)
+            if page in tested and can_run(page)
         }
 
 
@@ -116,6 +125,15 @@ def test_blocks_are_told_apart() -> None:
     assert [each.is_command for each in found] == [False, True, False, False]
     assert found[-1].line == text.splitlines().index("x = 1") + 1
     assert len(FENCE.findall(text)) == len(found)
+
+
+def test_sentences_are_broken_and_tables_are_not() -> None:
+    row = "cell  " * 30
+    sentence = "some words of a message " * 9
+    *broken, last = wrapped(f"{sentence}\n{row}").split("\n")
+    assert last == row
+    assert max(map(len, broken)) <= WIDTH
+    assert " ".join(broken).split() == sentence.split()
 
 
 def test_every_picture_is_drawn_by_a_test() -> None:
