@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import pandas as pd
     import xarray as xr
 
@@ -46,6 +49,11 @@ class Delegation:
         """What could not be had, and why."""
         return self.result.failures
 
+    @property
+    def listed(self) -> datetime | None:
+        """When the server gave the oldest listing that was used, in UTC."""
+        return self.result.listed
+
     def __len__(self) -> int:
         return len(self.result)
 
@@ -67,6 +75,16 @@ class Delegation:
             The ids.
         """
         return self.result.keys()
+
+    def missing(self) -> list[int]:
+        """List the images whose file is not on disk; nothing is requested.
+
+        Returns
+        -------
+        list of int
+            Their ids, in the order of the result.
+        """
+        return self.result.missing()
 
     def explain(self) -> pd.DataFrame:
         """Tell what each term did, and which to blame if nothing is left.
@@ -123,6 +141,37 @@ class Delegation:
             The local file of each image that could be had.
         """
         return self.result.fetch()
+
+    def to_intake(
+        self,
+        path: str | PathLike[str],
+        *,
+        version: Literal[1, 2] = 1,
+        name: str = "maps",
+        description: str = "",
+    ) -> Path:
+        """Write the query down as a catalog that intake opens.
+
+        Parameters
+        ----------
+        path : path
+            A local file, whose name ends in ``.yaml`` or ``.yml``; one that is there
+            is replaced.
+        version : {1, 2}
+            Of intake's catalogs.
+        name : str
+            The name of the entry.
+        description : str
+            What is said about it.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
+        """
+        return self.result.to_intake(
+            path, version=version, name=name, description=description
+        )
 
     def freeze(
         self, path: str | Path, name: str | None = None, overwrite: bool = False

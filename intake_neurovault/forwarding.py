@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nilearn.surface import PolyMesh, SurfaceImage
     from nimare.nimads import Studyset
 
+    from intake_neurovault.bunch import Bunch
     from intake_neurovault.hemispheres import Hemisphere
     from intake_neurovault.map_grid import MapGrid
     from intake_neurovault.result import SearchResult
@@ -210,3 +211,32 @@ class Forwarding:
             As `SearchResult.to_nimare` gives it.
         """
         return self.result.to_nimare(folder, **arguments)
+
+    def to_bunch(
+        self,
+        *,
+        resample: bool = False,
+        vectorize_words: bool = True,
+        allow_neurosynth_failure: bool = True,
+    ) -> Bunch:
+        """Download what is missing, and describe it as nilearn's fetchers do.
+
+        Parameters
+        ----------
+        resample : bool
+            Whether to give files on nilearn's grid of 3 mm.
+        vectorize_words : bool
+            Whether to put words into one matrix, where they were asked for.
+        allow_neurosynth_failure : bool
+            Whether images whose words cannot be had are given without.
+
+        Returns
+        -------
+        sklearn.utils.Bunch
+            As `SearchResult.to_bunch` gives it.
+        """
+        return self.result.to_bunch(
+            resample=resample,
+            vectorize_words=vectorize_words,
+            allow_neurosynth_failure=allow_neurosynth_failure,
+        )

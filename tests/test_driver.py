@@ -21,7 +21,7 @@ from dask.base import tokenize
 from intake.catalog import Catalog
 from nilearn.datasets.neurovault import GreaterOrEqual, IsIn, NotNull, ResultFilter
 
-from intake_neurovault import search
+from intake_neurovault import SearchResult, search
 from intake_neurovault.driver import NeuroVaultSource, open_packaged_catalog
 from intake_neurovault.errors import ArgumentError, FilterError, UnknownArgumentError
 from intake_neurovault.query import Query
@@ -489,6 +489,22 @@ def test_a_source_gives_files_and_cubes(source: NeuroVaultSource) -> None:
     tree = source.to_datatree()
     assert isinstance(tree, xr.DataTree)
     assert [node.maps.shape for node in tree.children.values()] == [(2, 61, 73, 61)]
+
+
+def test_a_source_has_what_a_result_has() -> None:
+    offered = {name for name in dir(SearchResult) if not name.startswith("_")}
+    ours = {"found", "to_arguments"}  # what the package itself needs
+    assert offered - ours - set(dir(NeuroVaultSource)) == set()
+
+
+def test_a_source_writes_itself_down(source: NeuroVaultSource, tmp_path: Path) -> None:
+    file = source.to_intake(
+        tmp_path / "some.yaml", name="two_maps", description="Two maps"
+    )
+    assert intake.open_catalog(str(file)).two_maps.query == source.query
+    assert source.to_bunch().images_meta[0]["id"] == source.keys()[0]
+    assert source.missing() == []
+    assert source.listed == source.result.listed
 
 
 def test_a_source_gives_cubes_by_grid(here: dict[str, Any]) -> None:

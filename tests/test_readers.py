@@ -87,8 +87,13 @@ def opened(cat: Catalog, folder: Path) -> Catalog:
 
 
 def test_intake_knows_the_readers_of_the_service() -> None:
-    outputs = NeuroVaultService().possible_outputs
-    assert outputs == {
+    # intake has one more for any service where SQLAlchemy is installed.
+    ours = {
+        reader: output
+        for reader, output in NeuroVaultService().possible_outputs.items()
+        if reader.__module__.startswith("intake_neurovault")
+    }
+    assert ours == {
         NeuroVaultSearch: "intake_neurovault:SearchResult",
         NeuroVaultImages: "xarray:Dataset",
         NeuroVaultTable: "pandas:DataFrame",
