@@ -7,6 +7,7 @@ comes out as it went in, whatever it holds.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def write_catalog(
     arguments: Mapping[str, Any],
     *,
     version: int = 1,
-    name: str,
+    name: str | None = None,
     description: str = "",
 ) -> Path:
     """Write a query down as the only entry of a catalog.
@@ -37,8 +38,8 @@ def write_catalog(
         The arguments of `intake_neurovault.search`, as plain values.
     version : {1, 2}
         Of intake's catalogs.
-    name : str
-        The name of the entry.
+    name : str, optional
+        The name of the entry; that of the file if absent.
     description : str
         What is said about it.
 
@@ -75,6 +76,7 @@ def write_catalog(
     if version not in _WRITERS:
         msg = f"version={version!r} is no version of intake's catalogs; give 1 or 2."
         raise ArgumentError(msg)
+    name = named_after(file) if name is None else name
     if not (isinstance(name, str) and name.strip()):
         msg = f"name={name!r} is no name of an entry; give some text."
         raise ArgumentError(msg)
@@ -86,6 +88,28 @@ def write_catalog(
         msg = f"The catalog {file} cannot be written ({error}); give another path."
         raise StoreError(msg) from error
     return file
+
+
+def named_after(file: Path) -> str:
+    """Name the entry of a catalog after its file.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+        The catalog.
+
+    Returns
+    -------
+    str
+        A name that is also an attribute.
+
+    Examples
+    --------
+    >>> named_after(Path("2026/hand maps.yaml"))
+    'hand_maps'
+    """
+    name = re.sub(r"\W", "_", file.stem)
+    return f"_{name}" if name[0].isdigit() else name
 
 
 def _first_version(

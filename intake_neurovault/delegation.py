@@ -147,7 +147,7 @@ class Delegation:
         path: str | PathLike[str],
         *,
         version: Literal[1, 2] = 1,
-        name: str = "maps",
+        name: str | None = None,
         description: str = "",
     ) -> Path:
         """Write the query down as a catalog that intake opens.
@@ -159,8 +159,8 @@ class Delegation:
             is replaced.
         version : {1, 2}
             Of intake's catalogs.
-        name : str
-            The name of the entry.
+        name : str, optional
+            The name of the entry; that of the file if absent.
         description : str
             What is said about it.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import yaml
 
 from intake_neurovault import atomic
+from intake_neurovault.catalog_files import named_after
 from intake_neurovault.errors import ArgumentError, LockError, StoreError
 from intake_neurovault.locks import KIND, Lock
 from intake_neurovault.templates import templated
@@ -111,8 +111,7 @@ class Target:
                 "'maps.yaml'; the lock, maps.lock.json, is written beside it."
             )
             raise ArgumentError(msg)
-        called = re.sub(r"\W", "_", catalog.stem) if name is None else name
-        called = f"_{called}" if name is None and called[0].isdigit() else called
+        called = named_after(catalog) if name is None else name
         if not (isinstance(called, str) and called.isidentifier()):
             msg = (
                 f"name={name!r} cannot be the name of an entry; use letters, digits "

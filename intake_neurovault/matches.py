@@ -237,7 +237,7 @@ class Matches:
         path: str | PathLike[str],
         *,
         version: Literal[1, 2] = 1,
-        name: str = "maps",
+        name: str | None = None,
         description: str = "",
     ) -> Path:
         """Write the query down as a catalog that intake opens.
@@ -252,8 +252,8 @@ class Matches:
         version : {1, 2}
             Of intake's catalogs: 1 for the short form, to be read and changed by hand,
             2 for intake's readers and pipelines. Keep the two in different folders.
-        name : str
-            The name of the entry.
+        name : str, optional
+            The name of the entry; that of the file if absent.
         description : str
             What is said about it.
 

@@ -966,7 +966,7 @@ def test_a_frozen_result_as_a_plain_catalog(
 ) -> None:
     frozen = ask(frozen=lock)
     path = frozen.to_intake(tmp_path / "plain.yaml")
-    assert intake.open_catalog(str(path)).maps.result == frozen
+    assert intake.open_catalog(str(path)).plain.result == frozen
 
 
 def test_other_versions_are_told(

@@ -340,9 +340,9 @@ def test_the_second_version_is_what_intake_writes_itself(
 
 def test_the_first_version_is_short(tmp_path: Path) -> None:
     result = search(image_terms={"map_type": "Z map"}, max_images=5)
-    assert result.to_intake(tmp_path / "a.yml").read_text("utf-8") == (
+    assert result.to_intake(tmp_path / "z maps.yml").read_text("utf-8") == (
         "sources:\n"
-        "  maps:\n"
+        "  z_maps:\n"
         "    driver: neurovault\n"
         "    args:\n"
         "      image_terms:\n"
@@ -358,8 +358,8 @@ def test_the_same_data_through_all_doors(
     first = result.to_intake(tmp_path / "first.yaml")
     second = result.to_intake(tmp_path / "second.yaml", version=2)
     expected = result.read()
-    xr.testing.assert_identical(intake.open_catalog(str(first)).maps.read(), expected)
-    lazy = intake.open_catalog(str(second))["maps"].read()
+    xr.testing.assert_identical(intake.open_catalog(str(first)).first.read(), expected)
+    lazy = intake.open_catalog(str(second))["second"].read()
     assert lazy.maps.name == result.to_dask().maps.name
     assert lazy.maps.data.name == result.to_dask().maps.data.name
     xr.testing.assert_identical(lazy.load(), expected)
@@ -371,7 +371,7 @@ def test_a_frozen_query_through_all_doors(
     entry = search(image_ids=SOME, **here).freeze(tmp_path / "frozen.yaml")
     result = intake.open_catalog(str(entry)).frozen.result
     path = result.to_intake(tmp_path / "second.yaml", version=2)
-    reader = intake.open_catalog(str(path))["maps"]
+    reader = intake.open_catalog(str(path))["second"]
     xr.testing.assert_identical(reader.read(), result.to_dask())
     assert reader.to_reader("SearchResult").read() == result
     with pytest.raises(ArgumentError, match=r"frozen query .* result\.thaw\(\)"):
@@ -405,7 +405,7 @@ def test_text_that_is_a_reference_is_refused_in_the_second_version_only(
     with pytest.raises(ArgumentError, match="give version=1"):
         result.to_intake(tmp_path / "a.yaml", version=2)
     path = result.to_intake(tmp_path / "a.yaml")
-    assert intake.open_catalog(str(path)).maps.result == result
+    assert intake.open_catalog(str(path)).a.result == result
 
 
 def test_parameters_at_any_depth(here: dict[str, Any], tmp_path: Path) -> None:
