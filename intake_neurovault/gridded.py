@@ -30,6 +30,7 @@ from intake_neurovault.gridded_files import (
     encode,
     read_content,
 )
+from intake_neurovault.ledger import sweep_once
 from intake_neurovault.mirror import Mirror
 from intake_neurovault.modes import KEEPING
 from intake_neurovault.nifti import Reader, warn_of_coverage
@@ -219,6 +220,8 @@ class Gridded:
         known = (stamp_of(found), original, asked)
         if seen is not None and known == (seen.stamp, seen.original, seen.asked):
             return seen
+        # NOTE: where all maps are kept none is written, which would clear the folder.
+        sweep_once(Path(place).parent)
         content = read_content(opened, found.st_size)
         if content is None or content.rules != rules:
             logger.info("Passed over: %s is no whole gridded map.", place)

@@ -647,6 +647,22 @@ def test_it_computes_in_other_processes(ask: Ask, data_dir: Path) -> None:
     assert len(pickle.dumps(stack)) < 10_000
 
 
+def test_what_a_killed_writer_left_is_cleared_when_maps_are_read(
+    ask: Ask, data_dir: Path
+) -> None:
+    maps(ask())
+    kept = gridded(data_dir)[0]
+    old, young = (kept.with_name(f".part-{n * 32}-{kept.name}") for n in "0f")
+    for path in (old, young):
+        path.write_bytes(kept.read_bytes()[:100])
+    os.utime(old, (0, 0))
+    # Nothing is written, in processes that have not looked there before.
+    dataset = ask(chunks=1).to_dask()
+    dataset.maps.mean("image").compute(scheduler="processes", num_workers=1)
+    assert not old.exists()
+    assert young.exists()
+
+
 # ---- what is written down ----------------------------------------------------------
 
 
