@@ -213,7 +213,7 @@ def find_pairs(
     lacking = ~among(same, (found.first, found.second))
     first, second = same[0][lacking], same[1][lacking]
     more = Pairs(first, second, correlated(read, first, second, at_once=at_once))
-    return pair_table(*_labels(rows), joined([found, more]), same_files(digests))
+    return pair_table(*_labels(rows), joined([found, more]), same)
 
 
 def quality_table(
