@@ -232,14 +232,7 @@ def _one_prepared(
     # NOTE: smoothing takes what is not finite for 0, and a lost map shall stay lost.
     if fwhm is None or not np.isfinite(values).any():
         return values
-    image = make_image(
-        values,
-        target.matrix,
-        sform_code=2,
-        qform_code=0,
-        xyzt_units="mm sec",
-        description="",
-    )
+    image = make_image(values, target.matrix)
     smooth = import_module("nilearn.image").smooth_img(image, fwhm)
     return np.asanyarray(smooth.dataobj)
 

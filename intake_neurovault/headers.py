@@ -192,10 +192,10 @@ def make_image(
     data: ArrayLike,
     affine: ArrayLike,
     *,
-    sform_code: int,
-    qform_code: int,
-    xyzt_units: str,
-    description: str,
+    sform_code: int = _ALIGNED_CODE,
+    qform_code: int = 0,
+    xyzt_units: str = "mm sec",
+    description: str = "",
     original: RawHeader | None = None,
     times: tuple[float, float] | None = None,
 ) -> nib.Nifti1Image:
@@ -210,8 +210,8 @@ def make_image(
     affine : array_like
         4×4, voxel index to millimetres.
     sform_code, qform_code : int
-        NIfTI's codes of the space. Where the two leave a header that cannot hold
-        `affine`, it is stored as sform with code 2 ("aligned").
+        NIfTI's codes of the space; by default the sform is 2 ("aligned"). Where the two
+        leave a header that cannot hold `affine`, it is stored as sform with code 2.
     xyzt_units : str
         Units of space and time, such as ``"mm sec"``.
     description : str

@@ -22,7 +22,7 @@ from intake_neurovault.series import arranged, times_of
 
 __all__ = ["header_attrs", "mask_image", "to_image"]
 
-_FACTS = {"sform_code": 2, "qform_code": 0, "xyzt_units": "mm sec", "description": ""}
+_FACTS = ("sform_code", "qform_code", "xyzt_units", "description")
 _HEADER = "header"
 _GZIP_LEVEL = 1
 _SUFFIXES = (".nii", ".nii.gz")
@@ -121,7 +121,7 @@ def _unscaled(array: xr.DataArray) -> Any:
     dims = spatial_dims(array)
     data = arranged(array, dims).to_numpy()
     known = array.coords[NIFTI].attrs if NIFTI in array.coords else {}
-    facts = {name: known.get(name, usual) for name, usual in _FACTS.items()}
+    facts = {name: known[name] for name in _FACTS if name in known}
     return make_image(
         np.asfortranarray(data),
         affine_of(array),

@@ -48,12 +48,6 @@ _LEARNT = {
     "maps_img": "maps_img_",
     "labels_img": "labels_img_",
 }
-_HEADER: dict[str, Any] = {
-    "sform_code": 2,
-    "qform_code": 0,
-    "xyzt_units": "mm sec",
-    "description": "",
-}
 _FROM_MAPS = ("background", "epi")
 
 
@@ -184,7 +178,7 @@ def _refuse_mask_of_maps(name: str, masker: Any) -> None:
 def _template(grid: Grid) -> Any:
     """Make an image on a grid, which tells a masker where maps lie."""
     nothing = np.zeros(grid.shape, dtype=np.float32)
-    return make_image(nothing, grid.matrix, **_HEADER)
+    return make_image(nothing, grid.matrix)
 
 
 def _target(masker: Any, grid: Grid) -> Grid:
