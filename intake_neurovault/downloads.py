@@ -15,6 +15,7 @@ from intake_neurovault.pool import MAX_FAILURES_IN_A_ROW, Pool, Report
 from intake_neurovault.records import Image, ImageFile
 
 _CHECKING = 4  # threads that check what arrived while others ask for more
+_WAITING = 4  # files that are done, and wait for one before them to be
 
 Item = tuple[ImageFile, Image | None]
 """A file, and the record that names it, if that is at hand."""
@@ -100,7 +101,8 @@ class Downloads:
         with self.pool.bar(size or 0, "B") as bar:
             local = _Local(self.supplier or self.mirror, report, bar, Lock())
             wanted = items if size is not None else _counted(items, bar)
-            with self.pool.map(local, wanted, spare=_CHECKING) as outcomes:
+            mapping = self.pool.map(local, wanted, spare=_CHECKING, ahead=_WAITING)
+            with mapping as outcomes:
                 yield self._paths(outcomes, report)
 
     def _paths(

@@ -168,6 +168,18 @@ def test_what_says_nothing_about_the_next_ends_no_run() -> None:
     assert not report.exhausted
 
 
+def test_what_waits_for_one_before_it_keeps_no_thread_idle() -> None:
+    last = threading.Event()
+
+    def job(item: int) -> bool:
+        if item == 5:
+            last.set()
+        return last.wait(60) if item == 0 else True
+
+    with Pool(1).map(job, range(50), spare=1, ahead=3) as outcomes:
+        assert next(outcomes) == (0, True)
+
+
 @pytest.mark.parametrize(
     ("progress", "shown"), [(True, True), (False, False), (None, False)]
 )
