@@ -9,6 +9,8 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from intake_neurovault.garbage import uncollected
+
 if TYPE_CHECKING:
     from intake_neurovault.about import About
     from intake_neurovault.arguments import search
@@ -230,7 +232,9 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg, name=name, obj=sys.modules[__name__])
-    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    with uncollected():
+        home = import_module(f"{__name__}.{_HOME_OF[name]}")
+    value = getattr(home, name)
     globals()[name] = value
     return value
 

@@ -27,9 +27,9 @@ from intake_neurovault.transfer import (
     Receipt,
     address_of,
     fetch_file,
+    network,
     resource_of,
 )
-from intake_neurovault.transport import get_json, is_unmodified, read_json
 
 __all__ = ["NEUROVAULT", "Client", "Listing", "Receipt"]
 
@@ -272,7 +272,9 @@ class Client:
         ServerError
             If the server does not answer.
         """
-        return _delivered(is_unmodified(self._file(file), self._policy, since))
+        where = self._file(file)
+        found: bool | Trouble = network().is_unmodified(where, self._policy, since)
+        return _delivered(found)
 
     def json(self, url: str, timeout: float | None = None) -> object:
         """Give what any address answers in JSON.
@@ -297,7 +299,8 @@ class Client:
         shown = without_token(url)
         resource = Resource(url, shown, "Request", self.trusted_hosts)
         waits = self.timeout if timeout is None else timeout
-        return _delivered(get_json(resource, replace(self._policy, timeout=waits)))
+        policy = replace(self._policy, timeout=waits)
+        return _delivered(network().get_json(resource, policy))
 
     def file_url(self, file: ImageFile, *, shown: bool = False) -> str:
         """Give the address of a file.
@@ -342,9 +345,9 @@ class Client:
     def _record(
         self, resource: Resource, number: int | None
     ) -> dict[str, Any] | Trouble:
-        return read_json(
-            resource, self._policy, partial(diagnosis.record_of, resource, number)
-        )
+        asked = resource, self._policy, partial(diagnosis.record_of, resource, number)
+        found: dict[str, Any] | Trouble = network().read_json(*asked)
+        return found
 
     def _listing(
         self, resource: Resource, sizes: Sequence[int], number: int | None, at_once: int
@@ -353,7 +356,9 @@ class Client:
             query = f"?limit={limit}&offset={offset}"
             url, shown = f"{resource.url}{query}", f"{resource.shown}{query}"
             page = replace(resource, url=url, shown=shown)
-            return read_json(page, policy, lambda answer: Page.parse(answer, page))
+            asked = page, policy, lambda answer: Page.parse(answer, page)
+            found: Page | Trouble = network().read_json(*asked)
+            return found
 
         return collect(
             ask,
@@ -374,7 +379,7 @@ class Client:
 
     def _exists(self, path: str) -> bool:
         once = replace(self._policy, attempts=1)
-        answer = get_json(self._resource(path, "Request"), once)
+        answer = network().get_json(self._resource(path, "Request"), once)
         if isinstance(answer, Trouble):
             return isinstance(answer.error, PrivateError)
         return isinstance(answer, dict) and "id" in answer

@@ -23,6 +23,7 @@ from intake_neurovault.coordinates import (
 )
 from intake_neurovault.errors import ArgumentError, GeometryError
 from intake_neurovault.fieldwise import Images
+from intake_neurovault.garbage import uncollected
 from intake_neurovault.grid import Grid
 from intake_neurovault.nifti import Geometry, Reader, resolve_grid
 from intake_neurovault.placement import (
@@ -121,6 +122,7 @@ def parse_chunks(chunks: object) -> Chunks:
     return number
 
 
+@uncollected()
 def build(
     images: Sequence[Image],
     recipe: Recipe,
@@ -176,6 +178,7 @@ def build(
     return _dataset(images, _on(grid, recipe), groups[0].geometry)
 
 
+@uncollected()
 def build_tree(
     images: Sequence[Image],
     recipe: Recipe,

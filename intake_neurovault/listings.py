@@ -35,6 +35,7 @@ from intake_neurovault.records import Collection, Image, ImageFile
 from intake_neurovault.refs import CollectionRef, Token
 from intake_neurovault.store import Store
 from intake_neurovault.surfaces import SurfaceFile
+from intake_neurovault.transfer import network
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +69,8 @@ class Listings:
             How the server is asked.
         store : Store
             Where the answers are kept.
-        mode : str
-            ``download_new``, ``overwrite``, ``offline`` or ``update``.
+        mode : {"download_new", "overwrite", "offline", "update"}
+            What may be asked, and when.
         metadata_ttl : float, str or None
             How old a listing may be; seconds, or text such as ``"1d"``.
 
@@ -83,9 +84,11 @@ class Listings:
         ArgumentError
             If the mode or the age is none.
         """
-        known = parse_mode(mode)
-        if known == "offline":
+        if (known := parse_mode(mode)) == "offline":
             store = replace(store, read_only=True)
+        else:
+            # NOTE: the first request must not wait for what it is made with.
+            network()
         return cls(client, store, known, parse_age(metadata_ttl))
 
     @property
@@ -322,9 +325,8 @@ class Listings:
         ask: Callable[[], Listing],
         read: Callable[[Mapping[str, Any]], R],
     ) -> Listed[R]:
-        began, listing = time.time(), ask()
+        began, listing, base = time.time(), ask(), self.client.url
         token, collection_id = (about.token, about.id) if about else (None, None)
-        base = self.client.url
         if about is not None:
             note(base, about.id)[:] = [about]
         records, unreadable = readable(listing.records, read, base, collection_id)
@@ -395,5 +397,4 @@ class Listings:
     ) -> Listed[R]:
         items, bad = readable(stored.records, read, self.client.url, collection_id)
         items.sort(key=lambda item: item.id)
-        failures = (*stored.failures, *bad)
-        return Listed(tuple(items), stored.fetched or None, failures)
+        return Listed(tuple(items), stored.fetched or None, (*stored.failures, *bad))

@@ -13,6 +13,7 @@ from intake_neurovault.errors import ArgumentError, Failure
 from intake_neurovault.fieldwise import Images
 from intake_neurovault.filters import Step
 from intake_neurovault.findings import Finding
+from intake_neurovault.garbage import uncollected
 from intake_neurovault.holdings import Holding
 from intake_neurovault.records import Collection, Image
 from intake_neurovault.schema import COLLECTION_FIELDS, IMAGE_FIELDS
@@ -21,6 +22,7 @@ from intake_neurovault.values import suggest
 _FIRST = ("id", "name", "number_of_images", "DOI", "authors", "journal_name")
 
 
+@uncollected()
 def image_table(
     images: Sequence[Image], collections: Mapping[int, Collection]
 ) -> pd.DataFrame:

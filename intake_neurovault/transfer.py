@@ -12,7 +12,10 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from intake_neurovault import halt
@@ -32,12 +35,14 @@ from intake_neurovault.records import ImageFile
 from intake_neurovault.resource import Resource, host_of
 from intake_neurovault.retry import Policy, Trouble, persist
 from intake_neurovault.surfaces import SurfaceFile
-from intake_neurovault.transport import Body, receive
 from intake_neurovault.wholeness import (
     check_bytes,
     check_file,
     compress_file,
 )
+
+if TYPE_CHECKING:
+    from intake_neurovault.transport import Body
 
 Progress = Callable[[int], None]
 """Called with the bytes of every piece; negative when an attempt was in vain."""
@@ -68,6 +73,17 @@ class Receipt:
     """How many requests it took."""
     last_modified: str | None = None
     """When the server says that the file last changed, as its header says it."""
+
+
+def network() -> ModuleType:
+    """Give what makes requests, which takes a while to load, and is not used offline.
+
+    Returns
+    -------
+    module
+        :mod:`intake_neurovault.transport`.
+    """
+    return import_module("intake_neurovault.transport")
 
 
 def address_of(server: str, file: ImageFile, *, shown: bool) -> str:
@@ -232,7 +248,8 @@ class _Transfer:
     def _receive(self, arrival: Arrival, number: int) -> Receipt | Trouble:
         gather = partial(self._gather, arrival)
         limit = MAX_GIFTI_BYTES if self._is_surface else MAX_BYTES
-        body = receive(self.resource, self.policy, gather, limit=limit, raw=True)
+        asked = self.resource, self.policy, gather
+        body: Body | Trouble = network().receive(*asked, limit=limit, raw=True)
         if isinstance(body, Trouble):
             return body
         arrival.write()

@@ -27,6 +27,7 @@ from intake_neurovault.answers import (
     sums_of,
 )
 from intake_neurovault.errors import Failure
+from intake_neurovault.garbage import uncollected
 from intake_neurovault.index import index_of
 from intake_neurovault.pieces import (
     COLLECTION_COLUMNS,
@@ -113,7 +114,9 @@ class Warm:
         try:
             with index_of(scope.root, scope.url).look(offline=scope.offline) as view:
                 walk = _Walk(scope, self.pool, sieve, view)
-                done = walk.through(numbers)
+                # NOTE: somebody's function may leave any amount of garbage behind.
+                with uncollected(sieve.predicate is None):
+                    done = walk.through(numbers)
         except REFUSALS as error:
             logger.debug("The index of %s is of no use: %r", scope.root, error)
             return False

@@ -25,6 +25,7 @@ LAYERS = {
     "axes": 0,
     "errors": 0,
     "inflation": 0,
+    "garbage": 0,
     "address": 1,
     "cuts": 1,
     "datadir": 1,

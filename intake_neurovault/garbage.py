@@ -1,0 +1,70 @@
+"""Making what lasts, while nobody looks for garbage among it.
+
+As the number of objects grows, Python looks through all of them again and again for
+cycles that nobody refers to. Where a hundred thousand records are made, or large
+libraries loaded, that is a third of the time, and finds nothing.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_PAUSED: list[None] = []
+
+
+@contextmanager
+def uncollected(wanted: bool = True) -> Iterator[None]:
+    """Have no garbage looked for in the statements within; also a decorator.
+
+    What nobody refers to is still freed, unless it refers to itself in a circle. It is
+    for statements that make many lasting objects and run nobody else's functions: what
+    these leave in circles would stay until the end.
+
+    Parameters
+    ----------
+    wanted : bool
+        False changes nothing.
+
+    Yields
+    ------
+    None
+        To the statements. Nothing changes where garbage is not looked for anyway: the
+        program has said so, or another thread is in such statements.
+
+    Examples
+    --------
+    >>> import gc
+    >>> with uncollected():
+    ...     gc.isenabled()
+    False
+    >>> gc.isenabled()
+    True
+    """
+    if not (wanted and gc.isenabled()):
+        yield
+        return
+    _PAUSED.append(None)
+    gc.disable()
+    try:
+        yield
+    finally:
+        # NOTE: what was made counts as old; as new it would all be looked through now.
+        if not gc.get_freeze_count():
+            gc.freeze()
+            gc.unfreeze()
+        gc.enable()
+        _PAUSED.pop()
+
+
+def _go_on() -> None:
+    """Look for garbage in a forked process, where nobody would end the pause."""
+    if _PAUSED:
+        _PAUSED.clear()
+        gc.enable()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_go_on)
