@@ -98,10 +98,15 @@ class Downloads:
             are fetched. Leaving the context waits for what was begun; leaving it by
             an error, or by Ctrl-C, calls that off.
         """
+
+        def ahead() -> int:
+            # NOTE: where the server fails, less is asked for in vain.
+            return 0 if report.in_a_row else _WAITING
+
         with self.pool.bar(size or 0, "B") as bar:
             local = _Local(self.supplier or self.mirror, report, bar, Lock())
             wanted = items if size is not None else _counted(items, bar)
-            mapping = self.pool.map(local, wanted, spare=_CHECKING, ahead=_WAITING)
+            mapping = self.pool.map(local, wanted, spare=_CHECKING, ahead=ahead)
             with mapping as outcomes:
                 yield self._paths(outcomes, report)
 

@@ -110,6 +110,26 @@ class Mirror:
             return self.kept(file) is not None
         return self.store.place(file).is_file()
 
+    def ready(self, file: ImageFile) -> Path | None:
+        """Give the verified local file, if the server need not be asked for it.
+
+        Parameters
+        ----------
+        file : ImageFile
+            The file.
+
+        Returns
+        -------
+        pathlib.Path or None
+            As of `local`; None when it must be fetched.
+        """
+        path = self.kept(file)
+        if path is not None:
+            self.complete(file)
+            if file.sha256 is not None:
+                frozen_files.keep(self.store, file, path)
+        return path
+
     def local(
         self,
         file: ImageFile,
@@ -143,11 +163,8 @@ class Mirror:
         StoreError
             If it cannot be written.
         """
-        path = self.kept(file)
+        path = self.ready(file)
         if path is not None:
-            self.complete(file)
-            if file.sha256 is not None:
-                frozen_files.keep(self.store, file, path)
             return path
         if self.offline:
             raise OfflineError(self._lacking(file))

@@ -155,14 +155,14 @@ class Pool:
         items: Iterable[A],
         *,
         spare: int = 0,
-        ahead: int = 0,
+        ahead: Callable[[], int] = lambda: 0,
         enough: Callable[[], bool] = lambda: False,
     ) -> Generator[Iterator[tuple[A, B | NeuroVaultError]]]:
         """Run a function on every item, a few at a time.
 
         No more items are taken ahead of the one that is given out than there are
-        threads, and ``ahead``, so that stopping early wastes little. All together make
-        no more than ``workers`` requests at a time, also where a job maps in turn.
+        threads, and ``ahead()``, so that stopping early wastes little. All together
+        make no more than ``workers`` requests at a time, also where a job maps in turn.
 
         Parameters
         ----------
@@ -172,9 +172,9 @@ class Pool:
             The items.
         spare : int
             Threads beyond ``workers``, for jobs that go on after their request.
-        ahead : int
-            Items beyond one for each thread, so that a thread whose outcome waits for
-            that of an item before finds something to do.
+        ahead : callable
+            Tells how many items to take beyond one for each thread, so that a thread
+            whose outcome waits for that of an item before finds something to do.
         enough : callable
             Tells that what was taken ahead will probably do; no more is then taken
             before that turns out to be wrong.
@@ -199,7 +199,7 @@ class Pool:
         crew = Crew(self.workers, spare)
         with halt.ending(crew.call_off):
             try:
-                yield self._outcomes(crew, function, items, crew.size + ahead, enough)
+                yield self._outcomes(crew, function, items, ahead, enough)
                 crew.finish()
             except GeneratorExit:
                 # NOTE: so a generator within is told that enough is had.
@@ -213,7 +213,7 @@ class Pool:
         crew: Crew,
         function: Callable[[A], B],
         items: Iterable[A],
-        most: int,
+        ahead: Callable[[], int],
         enough: Callable[[], bool],
     ) -> Iterator[tuple[A, B | NeuroVaultError]]:
         pending: deque[tuple[A, Future[B]]] = deque()
@@ -227,7 +227,7 @@ class Pool:
 
         for item in items:
             pending.append((item, crew.submit(function, item)))
-            while pending and (len(pending) > most or enough()):
+            while pending and (len(pending) > crew.size + ahead() or enough()):
                 yield settled()
         while pending:
             yield settled()

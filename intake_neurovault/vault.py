@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -291,16 +291,23 @@ class Vault:
         pool = replace(self.pool, progress=False, workers=workers)
         for file in files if doubted else ():
             self.mirror.store.doubt(file)
-        items = ((file, None) for file in files)
-        # NOTE: each of dask's threads is here with a chunk of its own.
-        with (
-            sharing(self.pool.workers, everywhere=True),
-            Downloads(self.mirror, pool).arriving(items, report) as arrived,
-        ):
-            yield (path for _, path in arrived)
+        # NOTE: each of dask's threads is here with a chunk of its own, of which most
+        # often all is on disk: other threads would only take its place on the machine.
+        with sharing(self.pool.workers, everywhere=True):
+            here = [self._ready(file) for file in files]
+            pairs = zip(files, here, strict=True)
+            items = ((file, None) for file, path in pairs if path is None)
+            with Downloads(self.mirror, pool).arriving(items, report) as arrived:
+                yield (path or next(arrived)[1] for path in here)
         for failure in report.failures:
             logger.warning("Left empty: %s", failure.reason)
         report.warn("fetched, and left empty")
+
+    def _ready(self, file: ImageFile) -> Path | None:
+        # NOTE: what fails is tried once more, where the policy on errors holds.
+        with suppress(NeuroVaultError):
+            return self.mirror.ready(file)
+        return None
 
     def geometries(
         self, images: Sequence[Image], paths: Sequence[Path | None]

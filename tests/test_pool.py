@@ -168,6 +168,26 @@ def test_what_says_nothing_about_the_next_ends_no_run() -> None:
     assert not report.exhausted
 
 
+def test_less_is_taken_ahead_as_soon_as_that_is_not_wanted() -> None:
+    taken: list[int] = []
+    given: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(20):
+            taken.append(number)
+            yield number
+
+    def ahead() -> int:
+        return 0 if len(given) >= 5 else 4
+
+    with Pool(2).map(lambda item: item, items(), ahead=ahead) as outcomes:
+        for item, _ in outcomes:
+            given.append(item)
+            beyond = len(taken) - len(given)
+            assert beyond <= (6 if len(given) <= 8 else 2)
+    assert given == list(range(20))
+
+
 def test_what_waits_for_one_before_it_keeps_no_thread_idle() -> None:
     last = threading.Event()
 
@@ -176,7 +196,7 @@ def test_what_waits_for_one_before_it_keeps_no_thread_idle() -> None:
             last.set()
         return last.wait(60) if item == 0 else True
 
-    with Pool(1).map(job, range(50), spare=1, ahead=3) as outcomes:
+    with Pool(1).map(job, range(50), spare=1, ahead=lambda: 3) as outcomes:
         assert next(outcomes) == (0, True)
 
 

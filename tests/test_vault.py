@@ -362,6 +362,38 @@ def test_a_computation_gets_none_where_failures_are_allowed(
     assert re.match("(?i)left empty: image 2201", line)
 
 
+def workers() -> set[threading.Thread]:
+    """The threads that wait for servers; those that check files are always there."""
+    return {each for each in threading.enumerate() if each.name == "neurovault"}
+
+
+def test_what_is_on_disk_takes_no_other_thread(
+    server: NeuroVaultServer, data_dir: Path
+) -> None:
+    files = files_of(find(server, data_dir, image_ids=[32015, 32016]).images)
+    vault = vault_of(server, data_dir)
+    missing = opened(vault, files)
+    before = workers()
+    with vault.open(files) as paths:
+        assert workers() == before
+        assert list(paths) == missing
+
+
+def test_what_is_on_disk_and_what_is_not_come_in_the_order_asked(
+    data_dir: Path,
+) -> None:
+    with NeuroVaultServer(many_collections(1, 3, gzipped(1))) as server:
+        files = files_of(find(server, data_dir, collection_ids=[1]).images)
+        vault = vault_of(server, data_dir)
+        opened(vault, files[1:2])
+        asked(server)
+        order = [files[place] for place in (0, 1, 2, 1)]
+        names = [path.name for path in opened(vault, order) if path]
+        requests = asked(server, MEDIA)
+    assert names == [f"image_{number}.nii.gz" for number in (1000, 1001, 1002, 1001)]
+    assert len(requests) == 2
+
+
 def test_a_computation_offline_asks_nothing(
     server: NeuroVaultServer, data_dir: Path
 ) -> None:
