@@ -9,8 +9,6 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from intake_neurovault.garbage import uncollected
-
 if TYPE_CHECKING:
     from intake_neurovault.about import About
     from intake_neurovault.arguments import search
@@ -232,7 +230,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg, name=name, obj=sys.modules[__name__])
-    with uncollected():
+    with import_module(f"{__name__}.garbage").uncollected():
         home = import_module(f"{__name__}.{_HOME_OF[name]}")
     value = getattr(home, name)
     globals()[name] = value

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_PAUSED: list[None] = []
+_PAUSED: list[tuple[int, int, int]] = []
 
 
 @contextmanager
@@ -37,17 +37,21 @@ def uncollected(wanted: bool = True) -> Iterator[None]:
     Examples
     --------
     >>> import gc
+    >>> usual = gc.get_threshold()
     >>> with uncollected():
-    ...     gc.isenabled()
-    False
-    >>> gc.isenabled()
+    ...     gc.get_threshold()[0]
+    0
+    >>> gc.get_threshold() == usual
     True
     """
-    if not (wanted and gc.isenabled()):
+    usual = gc.get_threshold()
+    if not (wanted and usual[0] and gc.isenabled()):
         yield
         return
-    _PAUSED.append(None)
-    gc.disable()
+    _PAUSED.append(usual)
+    # NOTE: not `disable`: dask remembers what `isenabled` says when it is imported, and
+    # would never again let garbage be looked for.
+    gc.set_threshold(0)
     try:
         yield
     finally:
@@ -55,15 +59,15 @@ def uncollected(wanted: bool = True) -> Iterator[None]:
         if not gc.get_freeze_count():
             gc.freeze()
             gc.unfreeze()
-        gc.enable()
-        _PAUSED.pop()
+        gc.set_threshold(*usual)
+        _PAUSED.remove(usual)
 
 
 def _go_on() -> None:
     """Look for garbage in a forked process, where nobody would end the pause."""
     if _PAUSED:
+        gc.set_threshold(*_PAUSED[0])
         _PAUSED.clear()
-        gc.enable()
 
 
 if hasattr(os, "register_at_fork"):

@@ -23,11 +23,17 @@ class Circle:
         self.own = self
 
 
+def is_looked_for() -> bool:
+    return gc.isenabled() and gc.get_threshold()[0] > 0
+
+
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    assert gc.isenabled()
+    assert is_looked_for()
+    usual = gc.get_threshold()
     yield
     gc.enable()
+    gc.set_threshold(*usual)
 
 
 def looks(made: int = 100_000) -> int:
@@ -88,17 +94,29 @@ def test_a_program_that_wants_none_looked_for_is_left_alone() -> None:
     with uncollected():
         pass
     assert not gc.isenabled()
+    gc.enable()
+    gc.set_threshold(0)
+    with uncollected():
+        pass
+    assert gc.get_threshold()[0] == 0
+
+
+def test_it_leaves_what_the_program_has_set() -> None:
+    gc.set_threshold(5000, 7, 3)
+    with uncollected():
+        assert not is_looked_for()
+    assert gc.get_threshold() == (5000, 7, 3)
 
 
 def test_it_ends_with_an_error_too() -> None:
     with pytest.raises(KeyError, match="no such"), uncollected():
         _ = {}["no such"]
-    assert gc.isenabled()
+    assert is_looked_for()
 
 
 def test_it_can_be_left_out() -> None:
     with uncollected(False):
-        assert gc.isenabled()
+        assert is_looked_for()
 
 
 def test_threads_that_overlap_leave_it_on() -> None:
@@ -113,7 +131,7 @@ def test_threads_that_overlap_leave_it_on() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert gc.isenabled()
+    assert is_looked_for()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -123,9 +141,9 @@ def test_a_process_that_is_forked_meanwhile_looks_again() -> None:
     with uncollected():
         child = os.fork()
         if child == 0:
-            os._exit(0 if gc.isenabled() else 1)
+            os._exit(0 if is_looked_for() else 1)
         _, status = os.waitpid(child, 0)
-        assert not gc.isenabled()
+        assert not is_looked_for()
     assert os.waitstatus_to_exitcode(status) == 0
 
 
@@ -136,19 +154,22 @@ def test_functions_of_users_run_as_ever(
     assert len(search(**where, image_terms={}, collection_terms={}))
 
     def wanted(_about: dict[str, object]) -> bool:
-        assert gc.isenabled()
+        assert is_looked_for()
         return True
 
     assert len(search(**where, image_terms=wanted, collection_terms={}))
 
 
-def test_the_door_opens_without_a_look(tmp_path: Path) -> None:
+def test_the_door_opens_without_a_look_and_leaves_dask_its_own(tmp_path: Path) -> None:
     code = (
         "import gc, intake_neurovault\n"
         "before = [each['collections'] for each in gc.get_stats()]\n"
         "intake_neurovault.search\n"
         "after = [each['collections'] for each in gc.get_stats()]\n"
-        "print(sum(after) - sum(before), gc.isenabled())\n"
+        "print(sum(after) - sum(before))\n"
+        "import dask.array\n"
+        "dask.array.zeros(10, chunks=5)[2:]\n"
+        "print(gc.isenabled(), gc.get_threshold()[0] > 0)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -157,6 +178,6 @@ def test_the_door_opens_without_a_look(tmp_path: Path) -> None:
         text=True,
         cwd=tmp_path,
     )
-    looked, enabled = done.stdout.split()
+    looked, enabled, often = done.stdout.split()
     assert int(looked) < 20
-    assert enabled == "True"
+    assert (enabled, often) == ("True", "True")
