@@ -65,8 +65,14 @@ def fetch(place: Place, count: int, latency: float, workers: int = 8) -> Work:
 
 def fetch_resampled(place: Place, count: int, latency: float) -> Work:
     """Fetch so many images, and compute them on the 3 mm grid."""
+    found = cold(place, count, latency, workers=8)
+
+    def fetch_and_read() -> Any:
+        found.fetch()
+        return found.read()
+
     return Work(
-        cold(place, count, latency, workers=8).read,
+        fetch_and_read,
         lambda cube: dict(
             zip(cube.image.values.tolist(), cube.maps.values, strict=True)
         ),
