@@ -32,7 +32,8 @@ def uncollected(wanted: bool = True) -> Iterator[None]:
     ------
     None
         To the statements. Nothing changes where garbage is not looked for anyway: the
-        program has said so, or another thread is in such statements.
+        program has said so, or another thread is in such statements. What a program
+        says of it meanwhile is forgotten afterwards.
 
     Examples
     --------
@@ -49,10 +50,10 @@ def uncollected(wanted: bool = True) -> Iterator[None]:
         yield
         return
     _PAUSED.append(usual)
-    # NOTE: not `disable`: dask remembers what `isenabled` says when it is imported, and
-    # would never again let garbage be looked for.
-    gc.set_threshold(0)
     try:
+        # NOTE: not `disable`: dask remembers what `isenabled` says when it is imported,
+        # and would never again let garbage be looked for.
+        gc.set_threshold(0)
         yield
     finally:
         # NOTE: what was made counts as old; as new it would all be looked through now.
@@ -60,7 +61,8 @@ def uncollected(wanted: bool = True) -> Iterator[None]:
             gc.freeze()
             gc.unfreeze()
         gc.set_threshold(*usual)
-        _PAUSED.remove(usual)
+        if _PAUSED:
+            _PAUSED.pop()
 
 
 def _go_on() -> None:

@@ -144,6 +144,7 @@ def test_a_process_that_is_forked_meanwhile_looks_again() -> None:
             os._exit(0 if is_looked_for() else 1)
         _, status = os.waitpid(child, 0)
         assert not is_looked_for()
+    assert is_looked_for()
     assert os.waitstatus_to_exitcode(status) == 0
 
 
