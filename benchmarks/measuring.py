@@ -180,10 +180,12 @@ def emptied(folder: Path) -> Iterator[Path]:
     looks over what was deleted whenever a file is made, at the cost of who is next.
     """
     made = Path(tempfile.mkdtemp(dir=folder))
-    yield made
-    for path in made.rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            os.truncate(path, 0)
+    try:
+        yield made
+    finally:
+        for path in made.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                os.truncate(path, 0)
 
 
 @dataclass(frozen=True)

@@ -230,8 +230,10 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg, name=name, obj=sys.modules[__name__])
-    with import_module(f"{__name__}.garbage").uncollected():
+    garbage = import_module(f"{__name__}.garbage")
+    with garbage.uncollected():
         home = import_module(f"{__name__}.{_HOME_OF[name]}")
+        garbage.settle()
     value = getattr(home, name)
     globals()[name] = value
     return value

@@ -106,8 +106,7 @@ class Downloads:
         with self.pool.bar(size or 0, "B") as bar:
             local = _Local(self.supplier or self.mirror, report, bar, Lock())
             wanted = items if size is not None else _counted(items, bar)
-            mapping = self.pool.map(local, wanted, spare=_CHECKING, ahead=ahead)
-            with mapping as outcomes:
+            with self.pool.map(local, wanted, spare=_CHECKING, ahead=ahead) as outcomes:
                 yield self._paths(outcomes, report)
 
     def _paths(

@@ -56,13 +56,28 @@ def uncollected(wanted: bool = True) -> Iterator[None]:
         gc.set_threshold(0)
         yield
     finally:
-        # NOTE: what was made counts as old; as new it would all be looked through now.
-        if not gc.get_freeze_count():
-            gc.freeze()
-            gc.unfreeze()
         gc.set_threshold(*usual)
         if _PAUSED:
             _PAUSED.pop()
+
+
+def settle() -> None:
+    """Have all that there is count as old, so that it is not looked through as new.
+
+    It is for what is done once in a process, as libraries are loaded: Python counts
+    anew how long ago it has looked, and if that were done again and again, would never
+    look.
+
+    Examples
+    --------
+    >>> with uncollected():
+    ...     made = [[number] for number in range(10_000)]
+    ...     settle()
+    """
+    # NOTE: what the program has frozen shall stay so.
+    if not gc.get_freeze_count():
+        gc.freeze()
+        gc.unfreeze()
 
 
 def _go_on() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from intake_neurovault import search
-from intake_neurovault.garbage import uncollected
+from intake_neurovault.garbage import settle, uncollected
 from intake_neurovault.testing import NeuroVaultServer
 
 
@@ -51,7 +51,7 @@ def test_nobody_looks_meanwhile() -> None:
     assert looks() > 0
 
 
-def test_what_was_made_is_not_looked_through_at_once() -> None:
+def test_what_settled_is_not_looked_through_at_once() -> None:
     seen: list[int] = []
 
     def note(phase: str, _info: dict[str, int]) -> None:
@@ -60,6 +60,7 @@ def test_what_was_made_is_not_looked_through_at_once() -> None:
 
     with uncollected():
         kept = [[number] for number in range(200_000)]
+        settle()
     gc.callbacks.append(note)
     try:
         looks(2_000)
@@ -78,12 +79,20 @@ def test_circles_that_it_leaves_are_found_later() -> None:
     assert gone() is None
 
 
+def test_circles_are_found_though_there_are_pauses_again_and_again() -> None:
+    left = []
+    for _ in range(5000):
+        with uncollected():
+            left.append(weakref.ref(Circle()))
+    assert sum(circle() is not None for circle in left) < 1000
+
+
 def test_what_the_program_froze_stays_frozen() -> None:
     gc.freeze()
     try:
         frozen = gc.get_freeze_count()
         with uncollected():
-            pass
+            settle()
         assert gc.get_freeze_count() >= frozen - 100 > 0
     finally:
         gc.unfreeze()
