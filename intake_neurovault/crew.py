@@ -239,7 +239,8 @@ class Crew:
 
         self._jobs.put(job)
         if len(self._threads) < self.size:
-            thread = threading.Thread(target=self._work, name="neurovault", daemon=True)
+            name = "neurovault-behind" if self._behind else "neurovault"
+            thread = threading.Thread(target=self._work, name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
         return future

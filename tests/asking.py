@@ -27,6 +27,11 @@ SECRET = "ABCDEFGH"
 """Opens the private collection 9001 of the sample archive."""
 
 
+def workers() -> set[threading.Thread]:
+    """The threads that ask servers; those that check what arrived are always there."""
+    return {each for each in threading.enumerate() if each.name == "neurovault"}
+
+
 def client_of(server: NeuroVaultServer, **changes: Any) -> Client:
     """A client that does not sleep between attempts."""
     return replace(Client.parse(url=server.url, retries=1), backoff=0.001, **changes)

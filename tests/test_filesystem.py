@@ -16,6 +16,7 @@ import intake
 import nibabel
 import numpy as np
 import pytest
+from asking import workers
 from folders import (
     ABOUT,
     CHAIN,
@@ -375,10 +376,10 @@ def test_what_fails_among_several_is_raised_left_out_or_returned(fs: Any) -> Non
 def test_a_failure_leaves_no_thread_behind(
     fs: Any, tmp_path: Path, ask: Callable[..., object]
 ) -> None:
+    before = workers()
     with pytest.raises(MissingError, match="no public image 5555") as caught:
         ask(fs, [IMAGE, "collection_7/image_5555.nii.gz"], tmp_path)
-    names = [thread.name for thread in threading.enumerate()]
-    assert [name for name in names if name.startswith("neurovault_")] == []
+    assert workers() - before == set()
     assert caught.value.attempts > 0
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import pytest
+from asking import workers
 from hypothesis import given
 from hypothesis import strategies as st
 from tqdm import tqdm
@@ -34,10 +35,6 @@ B = TypeVar("B")
 def run(pool: Pool, function: Callable[[A], B], items: Iterable[A]) -> list[Any]:
     with pool.map(function, items) as outcomes:
         return list(outcomes)
-
-
-def workers() -> set[threading.Thread]:
-    return {each for each in threading.enumerate() if "neurovault_" in each.name}
 
 
 def failure(number: int) -> Failure:

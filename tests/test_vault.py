@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import BusyServer, asked, find, ids, many_collections, vault_of
+from asking import (
+    BusyServer,
+    asked,
+    find,
+    ids,
+    many_collections,
+    vault_of,
+    workers,
+)
 from trees import gzipped
 
 from intake_neurovault.decoder import PATIENCE
@@ -360,11 +368,6 @@ def test_a_computation_gets_none_where_failures_are_allowed(
     assert [path is None for path in paths] == [False, True, False]
     (line,) = caplog.messages
     assert re.match("(?i)left empty: image 2201", line)
-
-
-def workers() -> set[threading.Thread]:
-    """The threads that wait for servers; those that check files are always there."""
-    return {each for each in threading.enumerate() if each.name == "neurovault"}
 
 
 def test_what_is_on_disk_takes_no_other_thread(
